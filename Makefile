@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine with Python 3.11+, pip and make: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8080
+STORE ?= sqlite:///demo.db
+PYTEST_ARGS ?=
+
+.PHONY: help demo test test-all lint types docs bench mutants screenshots clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+# Each set of dependencies is installed once, and again when pyproject.toml changes.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+DEMO := $(VENV)/.installed-demo,redis,postgres
+TEST := $(VENV)/.installed-test,e2e,demo,redis,postgres
+
+demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another)
+	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)'
+
+test: $(TEST) ## run the tests, with the coverage gate
+	$(BIN)/python -m pytest -m 'not long' --cov --cov-report=term --cov-fail-under=100 $(PYTEST_ARGS)
+
+test-all: $(TEST) ## run the tests, the long ones too
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TEST) $(VENV)/.installed-lint ## check types
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.installed-test,bench,redis,postgres ## run the benchmarks
+	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist docs/_build .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants

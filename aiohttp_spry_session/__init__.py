@@ -1,0 +1,51 @@
+"""Server-side sessions for aiohttp.web: no write lost, no dead session revived, no secret in the store."""
+
+from .adapter import SessionAdapter, SessionRecord
+from .adapters.memory import MemorySessionAdapter
+from .adapters.sqlite import SQLiteSessionAdapter
+from .codec import Codec, JSONCodec
+from .events import SessionEvent
+from .exceptions import (
+    AdapterError,
+    ConflictError,
+    HeadersSentError,
+    SessionEndedError,
+    SessionError,
+    SessionNotLoadedError,
+    SessionTooLargeError,
+    SessionValueError,
+)
+from .identifiers import generate_identifier
+from .keys import SessionKey
+from .manager import SessionInfo, SessionManager
+from .middleware import SESSION, get_session, session_middleware, setup
+from .session import Session
+
+__all__ = [
+    "SESSION",
+    "AdapterError",
+    "Codec",
+    "ConflictError",
+    "HeadersSentError",
+    "JSONCodec",
+    "MemorySessionAdapter",
+    "SQLiteSessionAdapter",
+    "Session",
+    "SessionAdapter",
+    "SessionEndedError",
+    "SessionError",
+    "SessionEvent",
+    "SessionInfo",
+    "SessionKey",
+    "SessionManager",
+    "SessionNotLoadedError",
+    "SessionRecord",
+    "SessionTooLargeError",
+    "SessionValueError",
+    "generate_identifier",
+    "get_session",
+    "session_middleware",
+    "setup",
+]
+
+__version__ = "1.0.0"

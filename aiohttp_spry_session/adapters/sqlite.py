@@ -1,0 +1,234 @@
+"""Sessions in one SQLite file, shared by any number of processes on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+
+import aiosqlite
+
+from ..adapter import SessionAdapter, SessionRecord
+from ..exceptions import AdapterError
+from . import sqlite_statements as statements
+from .batching import Batcher
+from .sqlite_schema import SchemaError, prepare
+
+__all__ = ["SQLiteSessionAdapter"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
+_Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+_PURGE_STEP = 200
+_BUSY_SECONDS = 4.0
+_OPEN_ATTEMPTS = 50
+
+
+class SQLiteSessionAdapter(SessionAdapter):
+    """Keeps sessions in a SQLite file, in WAL mode; several processes of one machine may use the file together.
+
+    Reads and writes have a connection each, so a read never waits for a write. What arrives while a batch is under way
+    leaves together in the next: many writes share one transaction, and one ``fsync``.
+
+    :param path: the file; it is created, readable by its owner only, where it does not exist. ``":memory:"`` keeps the
+        sessions in this process.
+    :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
+    :param synchronous: what a power cut or a crash of the operating system may cost. ``"FULL"``: nothing that was
+        answered. ``"NORMAL"``: the last few commits, in exchange for writes without ``fsync``. ``"OFF"``: those, and it may
+        corrupt the file. ``"EXTRA"`` is in WAL mode as ``"FULL"``. A crash of the process alone costs nothing with any.
+    :raises ValueError: for an unusable option.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        expiration: timedelta | float | None = timedelta(minutes=20),
+        synchronous: Synchronous = "FULL",
+    ) -> None:
+        super().__init__(expiration=expiration)
+        if synchronous not in ("EXTRA", "FULL", "NORMAL", "OFF"):
+            raise ValueError(f"synchronous must be 'EXTRA', 'FULL', 'NORMAL' or 'OFF', not {synchronous!r}")
+        self.path = os.fspath(path)
+        if not isinstance(self.path, str) or not self.path or "\0" in self.path:
+            raise ValueError("path must be the name of a file, or ':memory:'")
+        self.synchronous: Synchronous = synchronous
+        self._reader: _Connection | None = None
+        self._writer: _Connection | None = None
+        self._reads: Batcher[_Call, Any] = Batcher(self._read)
+        self._writes: Batcher[_Call, Any] = Batcher(self._write)
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        return await self._submit(self._reads, statements.load, handle)
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return await self._submit(self._writes, statements.create, handle, record)
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        return await self._submit(self._writes, statements.update, handle, record)
+
+    async def destroy(self, handle: str) -> None:
+        await self._submit(self._writes, statements.destroy, handle)
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        return await self._submit(self._writes, statements.renew, handle, expires_at)
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+        return await self._submit(self._writes, statements.rotate, old, new, record, grace)
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        return await self._submit(self._reads, statements.find, owner)
+
+    async def purge(self) -> int:
+        purged = 0
+        while True:
+            removed = await self._submit(self._writes, statements.purge, _PURGE_STEP)
+            purged += removed
+            if removed < _PURGE_STEP:
+                return purged
+
+    async def open(self) -> None:
+        """Open the file, and create or migrate its schema.
+
+        :raises AdapterError: where the file cannot be opened, is no SQLite database, belongs to another application, or
+            was written by a newer version of this package.
+        """
+        try:
+            await self._connect()
+        except SchemaError as error:
+            await self.close()
+            raise AdapterError("open", f"{self.path}: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            await self.close()
+            raise AdapterError("open", f"{self.path}: {error}") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is under way, and close the file."""
+        reader, writer = self._reader, self._writer
+        self._reader = self._writer = None
+        await self._reads.drain()
+        await self._writes.drain()
+        if writer is not None:
+            await writer.close()
+        if reader is not None and reader is not writer:
+            await reader.close()
+
+    async def _connect(self) -> None:
+        in_memory = self.path == ":memory:"
+        if not in_memory:
+            await asyncio.to_thread(_create_private_file, self.path)
+        self._writer = await _Connection.connect(self.path)
+        await self._prepare(self._writer)
+        if in_memory:
+            self._reader = self._writer
+        else:
+            self._reader = await _Connection.connect(self.path)
+
+    async def _prepare(self, writer: _Connection) -> None:
+        for attempt in range(1, _OPEN_ATTEMPTS + 1):
+            try:
+                await writer.run(prepare, self.synchronous)
+            except sqlite3.OperationalError as error:
+                # Switching to WAL asks for a lock that SQLite's busy handler does not wait for.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == _OPEN_ATTEMPTS:
+                    raise
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+    async def _submit(
+        self,
+        batcher: Batcher[_Call, Any],
+        call: Callable[Concatenate[sqlite3.Connection, float, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if self._writer is None:
+            raise AdapterError(
+                call.__name__, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+            )
+        return cast("T", await batcher.submit((call, args)))
+
+    async def _read(self, calls: list[_Call]) -> Sequence[Any]:
+        if self._reader is None:
+            raise AdapterError("load", "the adapter was closed meanwhile")
+        return await self._reader.run(_run_each, self.clock(), calls)
+
+    async def _write(self, calls: list[_Call]) -> Sequence[Any]:
+        if self._writer is None:
+            raise AdapterError("update", "the adapter was closed meanwhile")
+        return await self._writer.run(_run_together, self.clock(), calls)
+
+
+class _Connection(aiosqlite.Connection):
+    """aiosqlite's connection, which runs a whole batch in one trip to its thread."""
+
+    @classmethod
+    async def connect(cls, path: str) -> _Connection:
+        connection = cls(
+            lambda: sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False),
+            iter_chunk_size=64,
+        )
+        await connection
+        return connection
+
+    async def run(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        execute: Callable[..., Awaitable[T]] = self._execute
+        return await execute(function, self._conn, *args, **kwargs)
+
+
+def _create_private_file(path: str) -> None:
+    """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+
+
+def _run_each(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
+    results: list[Any] = []
+    for function, args in calls:
+        try:
+            results.append(function(database, now, *args))
+        except sqlite3.Error as error:
+            results.append(error)
+    return results
+
+
+def _run_together(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
+    """Run calls in one transaction; where that fails, each in one of its own, so that each fails for itself."""
+    try:
+        return _transaction(database, now, calls)
+    except sqlite3.Error:
+        if len(calls) == 1:
+            raise
+    results: list[Any] = []
+    for call in calls:
+        try:
+            results += _transaction(database, now, [call])
+        except sqlite3.Error as error:
+            results.append(error)
+    return results
+
+
+def _transaction(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        results = [function(database, now, *args) for function, args in calls]
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+    return results

@@ -1,0 +1,110 @@
+"""The adapter's operations as SQL. Each takes the connection and the time, in Unix seconds, before its arguments.
+
+A record is live where ``retired = 0`` and its end has not come.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from ..adapter import SessionRecord, retire
+
+__all__ = ["create", "destroy", "find", "load", "purge", "renew", "rotate", "update"]
+
+_COLUMNS = "payload, version, created_at, expires_at, owner, retired"
+_UNEXPIRED = "(expires_at IS NULL OR expires_at > :now)"
+_LIVE = f"retired = 0 AND {_UNEXPIRED}"
+
+_LOAD = f"SELECT {_COLUMNS} FROM sessions WHERE handle = :handle AND {_UNEXPIRED}"
+_CREATE = f"""
+    INSERT INTO sessions (handle, {_COLUMNS})
+    VALUES (:handle, :payload, :version, :created_at, :expires_at, :owner, :retired)
+    ON CONFLICT (handle) DO UPDATE SET
+        payload = excluded.payload, version = excluded.version, created_at = excluded.created_at,
+        expires_at = excluded.expires_at, owner = excluded.owner, retired = excluded.retired
+    WHERE NOT {_UNEXPIRED.replace("expires_at", "sessions.expires_at")}
+"""
+_UPDATE = f"""
+    UPDATE sessions SET
+        payload = :payload, version = :version, created_at = :created_at,
+        expires_at = :expires_at, owner = :owner, retired = :retired
+    WHERE handle = :handle AND version = :version - 1 AND {_LIVE}
+"""
+_RENEW = f"""
+    UPDATE sessions SET version = version + 1, expires_at = max(expires_at, :expires_at)
+    WHERE handle = :handle AND {_LIVE}
+"""
+_DESTROY = "DELETE FROM sessions WHERE handle = :handle"
+_FIND = f"SELECT handle, {_COLUMNS} FROM sessions WHERE owner = :owner AND {_LIVE}"
+_PURGE = """
+    DELETE FROM sessions WHERE handle IN (SELECT handle FROM sessions WHERE expires_at <= :now LIMIT :step)
+"""
+
+
+def load(database: sqlite3.Connection, now: float, handle: str) -> SessionRecord | None:
+    """Return the live or retired record."""
+    row = database.execute(_LOAD, {"handle": handle, "now": now}).fetchone()
+    return None if row is None else _record(row)
+
+
+def create(database: sqlite3.Connection, now: float, handle: str, record: SessionRecord) -> bool:
+    """Insert a record, or put it in the place of an expired one."""
+    return _changed(database, _CREATE, _parameters(handle, record, now))
+
+
+def update(database: sqlite3.Connection, now: float, handle: str, record: SessionRecord) -> bool:
+    """Replace the live record of the previous version."""
+    return _changed(database, _UPDATE, _parameters(handle, record, now))
+
+
+def renew(database: sqlite3.Connection, now: float, handle: str, expires_at: float | None) -> bool:
+    """Move a live record's end; ``max`` with NULL is NULL: never."""
+    return _changed(database, _RENEW, {"handle": handle, "expires_at": expires_at, "now": now})
+
+
+def rotate(database: sqlite3.Connection, now: float, old: str, new: str, record: SessionRecord, grace: float) -> bool:
+    """Retire the old record and create the new one; the caller's transaction makes it one step."""
+    if load(database, now, new) is not None:
+        return False
+    if not update(database, now, old, retire(record, new, now=now, grace=grace)):
+        return False
+    return create(database, now, new, record)
+
+
+def destroy(database: sqlite3.Connection, now: float, handle: str) -> None:
+    """Delete a record."""
+    database.execute(_DESTROY, {"handle": handle})
+
+
+def find(database: sqlite3.Connection, now: float, owner: str) -> dict[str, SessionRecord]:
+    """Return an owner's live records."""
+    rows = database.execute(_FIND, {"owner": owner, "now": now})
+    return {handle: _record(row) for handle, *row in rows}
+
+
+def purge(database: sqlite3.Connection, now: float, step: int) -> int:
+    """Delete at most ``step`` expired records; return how many."""
+    return database.execute(_PURGE, {"now": now, "step": step}).rowcount
+
+
+def _changed(database: sqlite3.Connection, statement: str, parameters: dict[str, Any]) -> bool:
+    return database.execute(statement, parameters).rowcount == 1
+
+
+def _record(row: Any) -> SessionRecord:
+    payload, version, created_at, expires_at, owner, retired = row
+    return SessionRecord(payload, version, created_at, expires_at, owner, bool(retired))
+
+
+def _parameters(handle: str, record: SessionRecord, now: float) -> dict[str, Any]:
+    return {
+        "handle": handle,
+        "payload": record.payload,
+        "version": record.version,
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "owner": record.owner,
+        "retired": record.retired,
+        "now": now,
+    }

@@ -1,0 +1,106 @@
+"""Values to bytes and back, and the bytes of a whole session."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, Protocol
+from zlib import crc32
+
+import msgspec
+
+__all__ = ["Codec", "JSONCodec", "pack", "unpack"]
+
+_MAX_DEPTH = 64
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+
+
+class Codec(Protocol):
+    """Turns one value into bytes and back.
+
+    Either method raises any :class:`ValueError`, :class:`TypeError` or :class:`RecursionError` for what it
+    cannot do; the session turns it into a :class:`~aiohttp_spry_session.SessionValueError` that names the key.
+    """
+
+    def encode(self, value: Any) -> bytes:
+        """Return the bytes of a value."""
+        ...
+
+    def decode(self, data: bytes, type: Any = Any) -> Any:
+        """Return a new object from the bytes, converted to ``type`` and checked."""
+        ...
+
+
+class JSONCodec:
+    """Values as JSON, by msgspec.
+
+    Refused: NaN and infinities, lone surrogates, integers past 64 bits, mapping keys that are not strings,
+    cycles, and containers nested more than 64 deep.
+    """
+
+    def encode(self, value: Any) -> bytes:
+        """Return the UTF-8 JSON of a value."""
+        kind = type(value)
+        if kind is not str and kind is not bool and value is not None:
+            value = msgspec.to_builtins(value)
+            _check_exact(value)
+        return _encode(value)
+
+    def decode(self, data: bytes, type: Any = Any) -> Any:
+        """Return a new object from JSON, converted to ``type`` by msgspec and checked."""
+        if type is Any:
+            return _decode(data)
+        try:
+            decoder = _decoder(type)
+        except TypeError:  # an unhashable type expression, such as Annotated[int, {}]
+            return msgspec.json.decode(data, type=type)
+        return decoder.decode(data)
+
+
+_FORMAT = b"\x01"
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+
+
+@lru_cache(maxsize=512)
+def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type)
+
+
+def pack(values: dict[str, bytes]) -> bytes:
+    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map."""
+    body = _pack(values)
+    return _FORMAT + crc32(body).to_bytes(4, "big") + body
+
+
+def unpack(payload: bytes) -> dict[str, bytes]:
+    """Return the encoded values of a payload; ``ValueError`` for anything that :func:`pack` did not write."""
+    body = payload[5:]
+    if payload[:1] != _FORMAT or payload[1:5] != crc32(body).to_bytes(4, "big"):
+        raise ValueError("not a session's payload, or damaged")
+    return _unpack(body)
+
+
+def _check_exact(value: Any) -> None:
+    """Refuse what JSON would change silently; ``value`` consists of builtins already."""
+    pending = [(value, 0)]
+    while pending:
+        item, depth = pending.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                raise ValueError(f"{item} has no JSON form")
+        elif isinstance(item, int):
+            if not _MIN_INTEGER <= item <= _MAX_INTEGER:
+                raise ValueError("an integer past 64 bits has no exact JSON form everywhere")
+        elif isinstance(item, dict | list | tuple):
+            if depth == _MAX_DEPTH:
+                raise ValueError(f"nested more than {_MAX_DEPTH} deep")
+            if isinstance(item, dict):
+                for key in item:
+                    if not isinstance(key, str):
+                        raise TypeError(f"a mapping key must be a str, not {type(key).__name__}")
+                pending.extend((child, depth + 1) for child in item.values())
+            else:
+                pending.extend((child, depth + 1) for child in item)

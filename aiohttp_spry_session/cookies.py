@@ -1,0 +1,151 @@
+"""Reading the session cookie from a request's headers, and writing it into a response's.
+
+aiohttp's and the standard library's cookie code decodes, unquotes and strips more than RFC 6265 allows and writes
+some attributes unchecked; a session cookie needs the exact rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, MutableMapping
+from typing import Literal
+
+from multidict import CIMultiDict
+
+__all__ = [
+    "MAX_COOKIE_BYTES",
+    "MAX_LIFETIME_SECONDS",
+    "CookieWriter",
+    "SameSite",
+    "is_cookie_value",
+    "read_cookie",
+]
+
+SameSite = Literal["Strict", "Lax", "None"]
+
+MAX_COOKIE_BYTES = 4096
+"""Name and value together; browsers drop a longer cookie (RFC 6265bis, 5.7)."""
+
+MAX_LIFETIME_SECONDS = 400 * 24 * 60 * 60
+"""Browsers keep no cookie for longer (RFC 6265bis, 5.5)."""
+
+_MAX_ATTRIBUTE_BYTES = 1024
+_MAX_VALUES = 4
+_NOT_IN_VALUE = frozenset('",;\\ ')
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+_PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
+
+
+def is_cookie_value(value: str) -> bool:
+    """Whether a value is made of one or more cookie-octets (RFC 6265, 4.1.1), with no quotes around it."""
+    return value.isascii() and value.isprintable() and value != "" and _NOT_IN_VALUE.isdisjoint(value)
+
+
+def read_cookie(headers: Iterable[str], name: str) -> list[str]:
+    """Return the distinct values that a request's ``Cookie`` headers give for exactly this name, at most four.
+
+    Only spaces and tabs around a pair are dropped, nothing is unquoted or decoded. A value comes back as it was
+    sent, well-formed or not.
+    """
+    values: list[str] = []
+    for header in headers:
+        for pair in header.split(";"):
+            key, separator, value = pair.partition("=")
+            if separator and key.strip(" \t") == name:
+                value = value.strip(" \t")
+                if value not in values:
+                    values.append(value)
+    return values[:_MAX_VALUES]
+
+
+class CookieWriter:
+    """The session cookie's attributes, checked once, and the headers made from them."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        domain: str | None,
+        path: str | None,
+        secure: bool,
+        http_only: bool,
+        same_site: SameSite | None,
+        partitioned: bool,
+    ) -> None:
+        path = "/" if path is None else path
+        _check_characters(name, domain, path, same_site)
+        _check_rules(name, domain, path, secure=secure, same_site=same_site, partitioned=partitioned)
+        self.name = name
+        self.max_value_length = MAX_COOKIE_BYTES - len(name)
+        self._prefix = f"{name}="
+        self._attributes = "".join(
+            [
+                f"; Domain={domain}" if domain is not None else "",
+                f"; Path={path}",
+                "; Secure" if secure else "",
+                "; HttpOnly" if http_only else "",
+                f"; SameSite={same_site}" if same_site is not None else "",
+                "; Partitioned" if partitioned else "",
+            ]
+        )
+        # A browser takes a removal only with the attributes of the cookie that it removes.
+        self._removal = f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
+
+    def write(self, headers: CIMultiDict[str], value: str, *, max_age: int | None) -> None:
+        """Put the cookie into a response's headers, in place of any other of its name; ``max_age`` in seconds."""
+        lifetime = "" if max_age is None else f"; Max-Age={max_age}"
+        self._replace(headers, f"{self._prefix}{value}{lifetime}{self._attributes}")
+
+    def remove(self, headers: CIMultiDict[str]) -> None:
+        """Put the cookie's removal into a response's headers, in place of any other cookie of its name."""
+        self._replace(headers, self._removal)
+
+    def _replace(self, headers: CIMultiDict[str], cookie: str) -> None:
+        others = headers.popall("Set-Cookie", ())
+        for other in others:
+            if other.partition("=")[0].strip(" \t") != self.name:
+                headers.add("Set-Cookie", other)
+        headers.add("Set-Cookie", cookie)
+        headers.setdefault("Cache-Control", "no-store")
+
+
+def add_vary_cookie(headers: MutableMapping[str, str]) -> None:
+    """Say that the response depends on the ``Cookie`` header, unless it says so already (CVE-2023-30861)."""
+    present = headers.get("Vary")
+    if present is None:
+        headers["Vary"] = "Cookie"
+    elif not {"cookie", "*"} & {field.strip().lower() for field in present.split(",")}:
+        headers["Vary"] = f"{present}, Cookie"
+
+
+def _check_characters(name: str, domain: str | None, path: str, same_site: str | None) -> None:
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise ValueError(f"name must be a cookie name (RFC 6265: letters, digits and !#$%&'*+-.^_`|~), not {name!r}")
+    if len(name) > MAX_COOKIE_BYTES // 2:
+        raise ValueError(
+            f"name must leave room for an identifier: name and value together may take {MAX_COOKIE_BYTES} bytes"
+        )
+    if domain is not None and (
+        not isinstance(domain, str) or len(domain) > _MAX_ATTRIBUTE_BYTES or not _DOMAIN.fullmatch(domain)
+    ):
+        raise ValueError(f"domain must be a host name such as 'example.org' (ASCII, no leading dot), not {domain!r}")
+    if not isinstance(path, str) or len(path) > _MAX_ATTRIBUTE_BYTES or not _PATH.fullmatch(path):
+        raise ValueError(f"path must start with '/' and be printable ASCII without ';', not {path!r}")
+    if same_site not in ("Strict", "Lax", "None", None):
+        raise ValueError(f"same_site must be 'Strict', 'Lax', 'None' or None, not {same_site!r}")
+
+
+def _check_rules(
+    name: str, domain: str | None, path: str, *, secure: bool, same_site: str | None, partitioned: bool
+) -> None:
+    # Browsers compare the prefixes without regard to case (RFC 6265bis, 4.1.3).
+    prefix = name.lower()
+    if prefix.startswith("__host-") and not (secure and path == "/" and domain is None):
+        raise ValueError(f"a cookie named {name!r} needs secure=True, path='/' and no domain (the __Host- rule)")
+    if prefix.startswith("__secure-") and not secure:
+        raise ValueError(f"a cookie named {name!r} needs secure=True (the __Secure- rule)")
+    if same_site == "None" and not secure:
+        raise ValueError("same_site='None' needs secure=True: browsers drop the cookie otherwise")
+    if partitioned and not secure:
+        raise ValueError("partitioned=True needs secure=True: browsers drop the cookie otherwise")

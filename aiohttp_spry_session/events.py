@@ -1,0 +1,60 @@
+"""What a manager tells the application: signals in the manner of aiohttp."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from aiosignal import Signal
+
+__all__ = ["EventName", "Events", "SessionEvent"]
+
+logger = logging.getLogger("aiohttp_spry_session")
+
+EventName = Literal["created", "renewed", "rotated", "destroyed", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEvent:
+    """One thing that happened to one session.
+
+    ``handle`` names the session (after a rotation: the new one), never the secret; ``owner`` is known where the
+    session was. ``reason`` says why:
+
+    - created: ``started``, ``bind`` or ``destroy`` (the empty session that follows a destroyed one)
+    - renewed: ``renew`` or ``rolling``
+    - rotated: ``rotate`` or ``bind``
+    - destroyed: ``destroy`` (by a request) or ``revoke``
+    - rejected: an identifier that was not accepted, ``malformed``, ``unknown`` (never issued, expired or ended),
+      ``retired`` (rotated away), ``corrupt`` or ``ambiguous`` (several live sessions in one request); or changes
+      that were dropped because their session was ``ended``, ``expired``, ``rotated`` or ``retired`` or ``corrupt``
+    """
+
+    name: EventName
+    handle: str
+    owner: str | None = None
+    reason: str | None = None
+
+
+class Events:
+    """The five signals of a manager."""
+
+    def __init__(self, owner: object) -> None:
+        self.created: Signal[SessionEvent] = Signal(owner)
+        self.renewed: Signal[SessionEvent] = Signal(owner)
+        self.rotated: Signal[SessionEvent] = Signal(owner)
+        self.destroyed: Signal[SessionEvent] = Signal(owner)
+        self.rejected: Signal[SessionEvent] = Signal(owner)
+
+    async def emit(self, name: EventName, handle: str, owner: str | None = None, *, reason: str) -> None:
+        """Call the signal's receivers, one after the other; one that raises is logged (CVE-2021-34428)."""
+        receivers: Signal[SessionEvent] = getattr(self, name)
+        if not receivers:
+            return
+        event = SessionEvent(name, handle, owner, reason)
+        for receiver in receivers:
+            try:
+                await receiver(event)
+            except Exception:
+                logger.exception("a receiver of on_%s failed", name)

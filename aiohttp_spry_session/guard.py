@@ -1,0 +1,204 @@
+"""The adapter as the rest of the package sees it: bounded in time, its failures translated, its answers checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+from .adapter import SessionAdapter, SessionRecord, Successor, retire, successor_of
+from .exceptions import AdapterError, ConflictError
+from .timeouts import bounded
+
+__all__ = ["MAX_ATTEMPTS", "Ended", "GuardedStore", "Resolved"]
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 128
+"""How often a commit is tried. Within a process commits of one session take turns, so only other processes compete."""
+
+
+MAX_ROTATIONS = 1000
+"""How many rotations are followed from one presented identifier; only a forged store has more in a minute."""
+
+
+class Resolved(NamedTuple):
+    """Where a presented handle leads."""
+
+    handle: str
+    """The handle of the record, which is another one than was asked for where a grace led to the successor."""
+
+    record: SessionRecord | None
+    """The live record, a retired one whose grace is over, or ``None``."""
+
+
+class Ended(NamedTuple):
+    """A live session that was ended."""
+
+    handle: str
+    owner: str | None
+
+
+class GuardedStore:
+    """Calls an adapter with a time limit; whatever goes wrong there is an :class:`AdapterError` here."""
+
+    def __init__(self, adapter: SessionAdapter, clock: Callable[[], float], timeout: float | None) -> None:
+        self._adapter = adapter
+        self._clock = clock
+        self._timeout = timeout
+        self._turns: dict[str, _Turn] = {}
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        """Return the live or retired record."""
+        record = await self._call("load", self._adapter.load(handle))
+        if record is None:
+            return None
+        if not isinstance(record, SessionRecord):
+            raise AdapterError("load", f"answered a {type(record).__name__} instead of a SessionRecord or None")
+        return None if record.is_expired(self._clock()) else record
+
+    async def resolve(self, handle: str) -> Resolved:
+        """Return the record that a handle leads to, following rotations that are within their grace."""
+        return await self._follow(handle, lambda successor: successor.grace_until > self._clock())
+
+    async def resolve_fully(self, handle: str) -> Resolved:
+        """Return the record that a handle leads to, following every rotation."""
+        return await self._follow(handle, lambda successor: True)
+
+    async def _follow(self, handle: str, leads: Callable[[Successor], bool]) -> Resolved:
+        record = await self.load(handle)
+        for _ in range(MAX_ROTATIONS):
+            if record is None or not record.retired:
+                break
+            successor = successor_of(record)
+            if successor is None or not successor.handle or not leads(successor):
+                break
+            handle = successor.handle
+            record = await self.load(handle)
+        return Resolved(handle, record)
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        """Store a new record."""
+        return await self._call("create", self._adapter.create(handle, record))
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        """Replace the previous version."""
+        return await self._call("update", self._adapter.update(handle, record))
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        """Move the end of a live record."""
+        return await self._call("renew", self._adapter.renew(handle, expires_at))
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, grace: float) -> bool:
+        """Move the session to a new handle."""
+        if grace:
+            return await self._call("rotate", self._adapter.rotate(old, new, record, grace=grace))
+        return await self._call("rotate", self._adapter.rotate(old, new, record))
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        """Return an owner's live records."""
+        try:
+            found = await self._call("find", self._adapter.find(owner))
+        except AdapterError as error:
+            if isinstance(error.__cause__, NotImplementedError):
+                raise error.__cause__ from None
+            raise
+        now = self._clock()
+        return {
+            handle: record
+            for handle, record in found.items()
+            if not record.retired and record.owner == owner and not record.is_expired(now)
+        }
+
+    async def end(self, handle: str) -> Ended | None:
+        """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
+
+        A live record is fenced first, by taking its place as a retired one that leads nowhere: so a rotation that runs
+        at the same time either sees it gone, or is seen and followed.
+        """
+        passed: list[str] = []
+        ended: Ended | None = None
+        attempts = 0
+        while handle and handle not in passed:
+            record = await self.load(handle)
+            if record is None:
+                break
+            if record.retired:
+                passed.append(handle)
+                successor = successor_of(record)
+                handle = "" if successor is None else successor.handle
+            elif await self.update(handle, _fence(record, self._clock())):
+                passed.append(handle)
+                ended = Ended(handle, record.owner)
+                break
+            else:
+                attempts += 1
+                if attempts == MAX_ATTEMPTS:
+                    raise ConflictError("the session kept changing while it was to be ended")
+        # The retired ones last: they are the way to the session, should this be cut short and tried again.
+        for past in reversed(passed):
+            await self._call("destroy", self._adapter.destroy(past))
+        return ended
+
+    async def purge(self) -> int:
+        """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
+        try:
+            return await self._adapter.purge()
+        except Exception as error:
+            raise AdapterError("purge", f"failed ({type(error).__name__})") from error
+
+    async def open(self) -> None:
+        """Open the adapter for its first user; several managers may share one."""
+        if not self._adapter.users:
+            await self._adapter.open()
+        self._adapter.users += 1
+
+    async def close(self) -> None:
+        """Close the adapter after its last user."""
+        self._adapter.users -= 1
+        if not self._adapter.users:
+            await self._adapter.close()
+
+    def is_contended(self, handle: str) -> bool:
+        """Whether commits of this session are taking turns in this process."""
+        return handle in self._turns
+
+    @asynccontextmanager
+    async def turn(self, handle: str) -> AsyncIterator[None]:
+        """Take turns with the other commits of this process that lost a race for the same session."""
+        turn = self._turns.setdefault(handle, _Turn())
+        turn.users += 1
+        try:
+            await self._call("update", turn.lock.acquire())
+            try:
+                yield
+            finally:
+                turn.lock.release()
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[handle]
+
+    async def _call(self, operation: str, call: Awaitable[T]) -> T:
+        try:
+            return await bounded(call, self._timeout)
+        except AdapterError:
+            raise
+        except TimeoutError as error:
+            raise AdapterError(operation, f"no answer in time (timeout={self._timeout})") from error
+        except Exception as error:
+            raise AdapterError(operation, f"failed ({type(error).__name__})") from error
+
+
+class _Turn:
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+def _fence(record: SessionRecord, now: float) -> SessionRecord:
+    return retire(replace(record, version=record.version + 1), "", now=now)

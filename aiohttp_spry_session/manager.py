@@ -1,0 +1,248 @@
+"""The manager: a session's options in one place, and the ways to sessions from outside a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any
+
+from aiosignal import Signal
+
+from .adapter import SessionAdapter, SessionRecord, read_lifetime
+from .adapters.memory import MemorySessionAdapter
+from .codec import Codec, JSONCodec, unpack
+from .commits import report_corrupt
+from .cookies import CookieWriter, SameSite
+from .events import Events, SessionEvent
+from .guard import GuardedStore
+from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
+from .lifecycle import Lifecycle
+from .policy import Policy, read_max_bytes, read_timeout
+from .session import Session, check_owner
+from .state import Services
+
+__all__ = ["SessionInfo", "SessionManager"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A live session as seen from outside: no secret in it, so it is safe to show to its owner (ASVS 7.5.2)."""
+
+    handle: str
+    owner: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    values: dict[str, Any]
+
+
+class SessionManager:
+    """Keeps sessions in an adapter, and carries their identifiers in a cookie.
+
+    Every option is checked here; a ``ValueError`` says what is allowed. All of them can be read back as attributes of
+    the same name (ASVS 7.1.1).
+
+    :param adapter: where sessions are kept, and how long they live (``expiration``); by default a new
+        :class:`~aiohttp_spry_session.MemorySessionAdapter`.
+    :param name: the cookie's name. ``__Host-`` and ``__Secure-`` names are held to their rules.
+    :param domain: the cookie's ``Domain``; ``None``: this host only.
+    :param path: the cookie's ``Path``; ``None``: the whole site, ``/``.
+    :param secure: the cookie's ``Secure``. Set it wherever the site is served over HTTPS.
+    :param http_only: the cookie's ``HttpOnly``.
+    :param identifier_generator: returns a new identifier, or an awaitable of one.
+    :param same_site: ``"Strict"``, ``"Lax"``, ``"None"``, or ``None`` for no such attribute.
+    :param partitioned: the cookie's ``Partitioned`` (CHIPS).
+    :param persistent: send ``Max-Age``; ``False`` makes a cookie that ends with the browser.
+    :param max_lifetime: ``timedelta`` or seconds from creation that no renewal passes; ``None``: no limit.
+    :param rolling: renew a session by itself when a request uses it past half of its lifetime.
+    :param autostart: start a session for every visitor, as Spry does.
+    :param lazy: ask the store only when the session is first used.
+    :param codec: turns one value into bytes and back.
+    :param max_bytes: the largest encoded session; ``None``: no limit.
+    :param timeout: seconds that a store operation may take; ``None``: no limit.
+    :param clock: returns Unix seconds.
+    """
+
+    def __init__(
+        self,
+        adapter: SessionAdapter | None = None,
+        *,
+        name: str = "SPRY_SESSION_ID",
+        domain: str | None = None,
+        path: str | None = None,
+        secure: bool = False,
+        http_only: bool = True,
+        identifier_generator: IdentifierGenerator = generate_identifier,
+        same_site: SameSite | None = "Lax",
+        partitioned: bool = False,
+        persistent: bool = True,
+        max_lifetime: timedelta | float | None = None,
+        rolling: bool = False,
+        autostart: bool = False,
+        lazy: bool = False,
+        codec: Codec | None = None,
+        max_bytes: int | None = 65536,
+        timeout: timedelta | float | None = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if adapter is None:
+            adapter = MemorySessionAdapter()
+        if not isinstance(adapter, SessionAdapter):
+            raise ValueError(f"adapter must be a SessionAdapter or None, not {type(adapter).__name__}")
+        if not callable(clock):
+            raise ValueError("clock must be a callable that returns Unix seconds")
+        self.cookie_writer = CookieWriter(
+            name=name,
+            domain=domain,
+            path=path,
+            secure=secure,
+            http_only=http_only,
+            same_site=same_site,
+            partitioned=partitioned,
+        )
+        self.adapter = adapter
+        self.name = name
+        self.domain = domain
+        self.path = path
+        self.secure = secure
+        self.http_only = http_only
+        self.identifier_generator = identifier_generator
+        self.same_site = same_site
+        self.partitioned = partitioned
+        self.persistent = persistent
+        self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
+        self.rolling = rolling
+        self.autostart = autostart
+        self.lazy = lazy
+        self.codec: Codec = JSONCodec() if codec is None else codec
+        self.max_bytes = read_max_bytes(max_bytes)
+        self.timeout = read_timeout(timeout)
+        self.clock = clock
+        self.adapter.clock = clock
+        self._events = Events(self)
+        self._store = GuardedStore(adapter, clock, self.timeout)
+        self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
+        identifiers = IdentifierSource(identifier_generator, max_length=self.cookie_writer.max_value_length)
+        self._services = Services(self._store, self._policy, identifiers, self._events, clock)
+
+    @property
+    def on_created(self) -> Signal[SessionEvent]:
+        """A session was started."""
+        return self._events.created
+
+    @property
+    def on_renewed(self) -> Signal[SessionEvent]:
+        """A session's expiration was restarted."""
+        return self._events.renewed
+
+    @property
+    def on_rotated(self) -> Signal[SessionEvent]:
+        """A session got a new identifier."""
+        return self._events.rotated
+
+    @property
+    def on_destroyed(self) -> Signal[SessionEvent]:
+        """A session was ended, by a request or by :meth:`revoke`."""
+        return self._events.destroyed
+
+    @property
+    def on_rejected(self) -> Signal[SessionEvent]:
+        """An identifier was not accepted, or a request's changes were dropped (ASVS 16.3.3)."""
+        return self._events.rejected
+
+    def begin(self, presented: Sequence[str]) -> Lifecycle:
+        """Return the session of a request that presented these identifiers; for the middleware."""
+        return Lifecycle(self._services, presented)
+
+    def session(self, life: Lifecycle) -> Session:
+        """Return what the handler sees of a session; for the middleware."""
+        return Session(life, self.codec)
+
+    def max_age(self, life: Lifecycle) -> int | None:
+        """Return the ``Max-Age`` of a session's cookie, in seconds; for the middleware."""
+        expires_at = None if life.record is None else life.record.expires_at
+        return self._policy.max_age(expires_at, self.clock())
+
+    async def find(self, owner: str) -> list[SessionInfo]:
+        """Return an owner's live sessions, the newest first (ASVS 7.5.2).
+
+        :raises AdapterError: where the store failed.
+        :raises NotImplementedError: where the adapter keeps no index of owners.
+        """
+        found = await self._store.find(check_owner(owner))
+        now = self.clock()
+        infos = [
+            info
+            for handle, record in found.items()
+            if not self._policy.is_over(record, now) and (info := self._info(handle, record)) is not None
+        ]
+        return sorted(infos, key=lambda info: info.created_at, reverse=True)
+
+    async def revoke(self, handle: str) -> bool:
+        """End a session, wherever a rotation has taken it; return whether there was one (ASVS 7.4.5).
+
+        :raises AdapterError: where the store failed.
+        """
+        ended = await self._store.end(handle)
+        if ended is None:
+            return False
+        await self._events.emit("destroyed", ended.handle, ended.owner, reason="revoke")
+        return True
+
+    async def revoke_owner(self, owner: str, *, keep: Session | None = None) -> int:
+        """End all of an owner's sessions, but for ``keep``; return how many (ASVS 7.4.2, 7.4.3).
+
+        Sessions that the owner starts while this runs may live on.
+
+        :raises AdapterError: where the store failed.
+        :raises NotImplementedError: where the adapter keeps no index of owners.
+        """
+        check_owner(owner)
+        ended = 0
+        # A second look, for what a rotation moved out of sight of the first.
+        for _ in range(2):
+            kept = None if keep is None else (await self._store.resolve_fully(keep.handle)).handle
+            for handle in await self._store.find(owner):
+                if handle != kept:
+                    ended += await self.revoke(handle)
+        return ended
+
+    async def purge(self) -> int:
+        """Delete expired sessions from the store; return how many (ASVS 14.2.7).
+
+        :raises AdapterError: where the store failed.
+        """
+        return await self._store.purge()
+
+    async def open(self) -> None:
+        """Open the adapter, unless another manager or application has already."""
+        await self._store.open()
+
+    async def close(self) -> None:
+        """Close the adapter, unless another manager or application still uses it."""
+        await self._store.close()
+
+    async def __aenter__(self) -> SessionManager:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _info(self, handle: str, record: SessionRecord) -> SessionInfo | None:
+        try:
+            values = {key: self.codec.decode(data) for key, data in unpack(record.payload).items()}
+        except (TypeError, ValueError, RecursionError):
+            report_corrupt(handle)
+            return None
+        return SessionInfo(
+            handle=handle,
+            owner=record.owner,
+            created_at=datetime.fromtimestamp(record.created_at, UTC),
+            expires_at=None if record.expires_at is None else datetime.fromtimestamp(record.expires_at, UTC),
+            values=values,
+        )

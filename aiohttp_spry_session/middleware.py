@@ -1,0 +1,197 @@
+"""Sessions in aiohttp's request cycle: the middleware, the response hook, and ``setup``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import cast
+from weakref import WeakKeyDictionary
+
+from aiohttp import hdrs, web
+
+from .cookies import add_vary_cookie, read_cookie
+from .events import logger
+from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
+from .lifecycle import Lifecycle
+from .manager import SessionManager
+from .session import Session
+from .state import CookieAction, Status
+
+__all__ = ["SESSION", "get_session", "session_middleware", "setup"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+
+
+class _NamedRequestKey(web.RequestKey[Session]):
+    """A typed request key that its plain name finds too.
+
+    ``request["session"]`` and ``request[SESSION]`` are one entry, and since it is not stored under a ``str``, aiohttp
+    has nothing to warn about.
+    """
+
+    __slots__ = ("_plain",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, Session)
+        self._plain = name
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other == self._plain
+
+    def __hash__(self) -> int:
+        return hash(self._plain)
+
+
+SESSION: web.RequestKey[Session] = _NamedRequestKey("session")
+"""The typed key of ``request["session"]``."""
+
+
+def get_session(request: web.Request, key: str = "session") -> Session:
+    """Return the request's session.
+
+    :param key: the ``key`` that was given to :func:`setup`.
+    :raises SessionError: where no manager was set up under this key.
+    """
+    try:
+        return cast("Session", request[key])
+    except KeyError:
+        raise SessionError(
+            f"this request has no session {key!r}: call setup(app, SessionManager(...), key={key!r}) on the application"
+        ) from None
+
+
+def setup(app: web.Application, manager: SessionManager, *, key: str = "session") -> None:
+    """Give every request of an application, its sub-applications included, a session.
+
+    Adds the middleware, the hook that writes the cookie into whatever response leaves, and the adapter's start-up,
+    background purge and clean-up.
+
+    :param key: the request key; several managers with different cookie names and keys can share one application.
+    :raises ValueError: where the key or the cookie name is taken by another manager of the application.
+    """
+    taken = app.get(_MANAGERS, {})
+    for other_key, other in taken.items():
+        if other_key == key or other.name == manager.name:
+            raise ValueError(
+                f"the application has a session manager with the key {other_key!r} and the cookie {other.name!r} "
+                "already: give each its own"
+            )
+    app[_MANAGERS] = {**taken, key: manager}
+    cycle = _Cycle(manager, key, hooked=True)
+    app.middlewares.append(cycle.middleware)
+    app.on_response_prepare.append(cycle.on_response_prepare)
+    app.cleanup_ctx.append(cycle.run_adapter)
+
+
+def session_middleware(manager: SessionManager, *, key: str = "session") -> Middleware:
+    """Return the middleware that :func:`setup` adds.
+
+    On its own it opens no adapter, and writes the cookie only into responses that a handler returns or raises
+    unprepared; prefer :func:`setup`.
+    """
+    return _Cycle(manager, key, hooked=False).middleware
+
+
+_MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
+_LIFE_KEYS: WeakKeyDictionary[SessionManager, web.RequestKey[Lifecycle]] = WeakKeyDictionary()
+
+
+class _Cycle:
+    """One manager in the request cycle of one application."""
+
+    def __init__(self, manager: SessionManager, key: str, *, hooked: bool) -> None:
+        if not isinstance(key, str) or not key:
+            raise ValueError(f"key must be a non-empty str, not {key!r}")
+        self._manager = manager
+        self._key = SESSION if key == "session" else _NamedRequestKey(key)
+        # A manager has one key, so that it is noticed when it is set up on an application and a sub-application.
+        self._life = _LIFE_KEYS.setdefault(manager, web.RequestKey("life", Lifecycle))
+        self._hooked = hooked
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._life in request:
+            return await handler(request)
+        manager = self._manager
+        headers = request.headers.getall(hdrs.COOKIE, ())
+        life = manager.begin(read_cookie(headers, manager.name) if headers else ())
+        request[self._key] = manager.session(life)
+        request[self._life] = life
+        if life.status is Status.UNLOADED and not manager.lazy:
+            await life.load_early()
+        try:
+            response = await self._answer(request, handler, life)
+        except web.HTTPException as raised:
+            if not self._hooked:
+                self._write_headers(raised, life)
+            raise
+        if not self._hooked and not response.prepared:
+            self._write_headers(response, life)
+        return response
+
+    async def _answer(self, request: web.Request, handler: Handler, life: Lifecycle) -> web.StreamResponse:
+        """Run the handler and commit, or discard, what it did; a session's failure becomes a response."""
+        try:
+            try:
+                response = await handler(request)
+            except web.HTTPException:
+                if life.pending:
+                    await life.commit()
+                raise
+            if life.pending:
+                await life.commit()
+            return response
+        except web.HTTPException:
+            raise
+        except SessionEndedError as error:
+            life.discard()
+            if life.headers_sent:
+                raise
+            raise web.HTTPConflict(text="The session has ended. Please try again.") from error
+        except (AdapterError, ConflictError) as error:
+            life.discard()
+            logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
+            if life.headers_sent:
+                raise
+            raise web.HTTPServiceUnavailable(text="Sessions are not available at the moment.") from error
+        except BaseException:
+            life.discard()
+            raise
+
+    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Commit what is pending, then write the cookie: the last moment before the headers leave."""
+        life = request.get(self._life)
+        if life is None or life.headers_sent:
+            return
+        if life.pending:
+            await life.commit()
+        self._write_headers(response, life)
+        life.headers_sent = True
+
+    def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
+        if life.used:
+            add_vary_cookie(response.headers)
+        if life.cookie is CookieAction.SEND:
+            self._manager.cookie_writer.write(response.headers, life.identifier, max_age=self._manager.max_age(life))
+        elif life.cookie is CookieAction.EXPIRE:
+            self._manager.cookie_writer.remove(response.headers)
+
+    async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
+        """Keep the adapter open, and purged, while the application runs."""
+        await self._manager.open()
+        purging = asyncio.create_task(self._purge())
+        try:
+            yield
+        finally:
+            purging.cancel()
+            await asyncio.gather(purging, return_exceptions=True)
+            await self._manager.close()
+
+    async def _purge(self) -> None:
+        while True:
+            await asyncio.sleep(self._manager.adapter.purge_interval)
+            try:
+                await self._manager.purge()
+            except AdapterError as error:
+                logger.warning("purging expired sessions failed, to be tried again: %s", error)

@@ -1,0 +1,72 @@
+"""How long a session lives, and when it lives on: the options, and the arithmetic they imply."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+
+from .adapter import SessionRecord, latest, read_lifetime
+from .cookies import MAX_LIFETIME_SECONDS
+
+__all__ = ["Policy", "read_max_bytes", "read_timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The options that decide on a session's life. Times are in Unix seconds, ``None`` is never."""
+
+    expiration: float | None
+    max_lifetime: float | None
+    rolling: bool
+    autostart: bool
+    persistent: bool
+    max_bytes: int | None
+
+    def end(self, created_at: float, now: float) -> float | None:
+        """When a session that is started or renewed now will end."""
+        ends = []
+        if self.expiration is not None:
+            ends.append(now + self.expiration)
+        if self.max_lifetime is not None:
+            ends.append(created_at + self.max_lifetime)
+        return min(ends, default=None)
+
+    def renewed_end(self, record: SessionRecord, now: float) -> float | None:
+        """When a renewed session will end: never earlier than before."""
+        return latest(record.expires_at, self.end(record.created_at, now))
+
+    def is_over(self, record: SessionRecord, now: float) -> bool:
+        """Whether the session has come to either of its ends (ASVS 7.3.1, 7.3.2)."""
+        if record.expires_at is not None and record.expires_at <= now:
+            return True
+        return self.max_lifetime is not None and record.created_at + self.max_lifetime <= now
+
+    def rolls(self, record: SessionRecord, now: float) -> bool:
+        """Whether a use of the session now should renew it: past half of its lifetime, and it would gain from it."""
+        if not self.rolling or self.expiration is None or record.expires_at is None:
+            return False
+        if record.expires_at - now >= self.expiration / 2:
+            return False
+        renewed = self.end(record.created_at, now)
+        return renewed is None or renewed > record.expires_at
+
+    def max_age(self, expires_at: float | None, now: float) -> int | None:
+        """The cookie's ``Max-Age`` in seconds, within what browsers accept; ``None`` for a browser-session cookie."""
+        if not self.persistent:
+            return None
+        if expires_at is None:
+            return MAX_LIFETIME_SECONDS
+        return min(max(math.ceil(expires_at - now), 1), MAX_LIFETIME_SECONDS)
+
+
+def read_max_bytes(value: int | None) -> int | None:
+    """Check the option ``max_bytes``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"max_bytes must be a whole number above 0, or None for no limit, not {value!r}")
+    return value
+
+
+def read_timeout(value: timedelta | float | None) -> float | None:
+    """Check the option ``timeout``; return it in seconds."""
+    return read_lifetime("timeout", value)

@@ -1,0 +1,337 @@
+"""The session object that a handler works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, overload
+
+from .adapter import read_lifetime
+from .codec import Codec
+from .exceptions import SessionNotLoadedError, SessionValueError
+from .keys import SessionKey, key_name
+from .lifecycle import Lifecycle
+from .state import Status
+
+__all__ = ["Session"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+N = TypeVar("N", int, float)
+
+
+class Session:
+    """The session of one request: a small asynchronous mapping that outlives it.
+
+    Reads see what the store held when the request began and what this request changed since. Plain writes are
+    committed together, before the response's headers leave, if the handler returns or raises an ``HTTPException``;
+    :meth:`update`, :meth:`increment`, :meth:`pop`, :meth:`rotate`, :meth:`bind` and :meth:`save` commit at once
+    everything changed so far. Values are copied in and out.
+
+    Every operation may raise :class:`~aiohttp_spry_session.AdapterError` where it has to ask the store. Operations that
+    commit at once raise :class:`~aiohttp_spry_session.SessionEndedError` where the session is gone by then. Every
+    operation that takes a key raises :class:`~aiohttp_spry_session.SessionValueError` for one that is neither a valid
+    ``str`` nor a :class:`~aiohttp_spry_session.SessionKey`.
+    """
+
+    __slots__ = ("_codec", "_life")
+
+    def __init__(self, life: Lifecycle, codec: Codec) -> None:
+        self._life = life
+        self._codec = codec
+
+    @property
+    def identifier(self) -> str:
+        """The secret in the cookie. Reading that of a new session starts it: what was handed out is kept.
+
+        :raises SessionNotLoadedError: with ``lazy=True``, before something was awaited.
+        :raises SessionEndedError: where the client's session is over.
+        :raises HeadersSentError: for a new session, after the response's headers have left.
+        """
+        return self._loaded().identifier
+
+    @property
+    def handle(self) -> str:
+        """SHA-256 of the identifier, hexadecimal: the session's name in store, logs and lists. Safe to show.
+
+        :raises SessionNotLoadedError: with ``lazy=True``, before something was awaited.
+        :raises SessionEndedError: where the client presented a rotated-away identifier.
+        """
+        return self._loaded().handle
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the client came without a live session."""
+        return self._loaded().is_new
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the session was started, or last bound to its owner, in UTC; ``None`` while it is not stored yet."""
+        record = self._loaded().record
+        return None if record is None else _utc(record.created_at)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the session will end, in UTC; ``None`` for never, and while it is not stored yet."""
+        record = self._loaded().record
+        return None if record is None or record.expires_at is None else _utc(record.expires_at)
+
+    @property
+    def owner(self) -> str | None:
+        """Whose session this is, as told to :meth:`bind`."""
+        record = self._loaded().record
+        return None if record is None else record.owner
+
+    async def has(self, key: str | SessionKey[Any]) -> bool:
+        """Return whether the key has a value (which may be ``None``)."""
+        await self._use()
+        return self._life.peek(key_name(key)) is not None
+
+    @overload
+    async def get(self, key: SessionKey[T]) -> T: ...
+    @overload
+    async def get(self, key: SessionKey[T], default: D) -> T | D: ...
+    @overload
+    async def get(self, key: str, default: None = None, *, type: type[T]) -> T | None: ...
+    @overload
+    async def get(self, key: str, default: D, *, type: type[T]) -> T | D: ...
+    @overload
+    async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any: ...
+
+    async def get(self, key: str | SessionKey[Any], default: Any = None, *, type: Any = Any) -> Any:
+        """Return a new copy of the key's value, or the default where there is none.
+
+        With ``type``, or a :class:`~aiohttp_spry_session.SessionKey`, msgspec converts the value and checks it.
+
+        :raises SessionValueError: where the value cannot be read as the type.
+        """
+        await self._use()
+        name = key_name(key)
+        data = self._life.peek(name)
+        if data is not None:
+            return self._decode(name, data, key.type if isinstance(key, SessionKey) else type)
+        return _default(key, default)
+
+    async def keys(self) -> list[str]:
+        """Return the names of all keys, in no particular order."""
+        await self._use()
+        return list(self._life.view())
+
+    @overload
+    async def set(self, key: SessionKey[T], value: T) -> None: ...
+    @overload
+    async def set(self, key: str, value: Any) -> None: ...
+
+    async def set(self, key: str | SessionKey[Any], value: Any) -> None:
+        """Store a copy of the value under the key; starts a session where there is none.
+
+        :raises SessionValueError: for a value without an exact stored form; the old one stays.
+        :raises SessionTooLargeError: where the session would pass ``max_bytes``; the old value stays.
+        :raises HeadersSentError: where this would start a session after the response's headers have left.
+        """
+        await self._use()
+        name = key_name(key)
+        self._life.put(name, self._encode(name, value))
+
+    async def remove(self, key: str | SessionKey[Any]) -> None:
+        """Remove the key; fine where it is not there."""
+        await self._use()
+        self._life.drop(key_name(key))
+
+    async def clear(self) -> None:
+        """Remove all keys that this request sees; the session goes on, empty."""
+        await self._use()
+        for key in self._life.view():
+            self._life.drop(key)
+
+    @overload
+    async def update(self, key: SessionKey[T], function: Callable[[T], T]) -> T: ...
+    @overload
+    async def update(self, key: SessionKey[T], function: Callable[[T], T], default: T) -> T: ...
+    @overload
+    async def update(self, key: str, function: Callable[[Any], T], default: Any = None) -> T: ...
+
+    async def update(self, key: str | SessionKey[Any], function: Callable[[Any], Any], default: Any = None) -> Any:
+        """Replace the value by ``function(value)``, atomically in the store; return the new value.
+
+        The function gets the newest stored value, or the default. It may be called again when another request was
+        faster, so it should do nothing but compute; an exception from it changes nothing and comes out as it is.
+
+        :raises SessionValueError: where its result cannot be stored.
+        :raises ConflictError: where other processes were faster too often.
+        """
+        await self._use()
+        name = key_name(key)
+        kind = key.type if isinstance(key, SessionKey) else Any
+
+        def change(data: bytes | None) -> bytes:
+            current = _default(key, default) if data is None else self._decode(name, data, kind)
+            return self._encode(name, function(current))
+
+        changed = await self._life.mutate(name, change)
+        return None if changed is None else self._decode(name, changed, kind)
+
+    @overload
+    async def increment(self, key: SessionKey[N], by: N = ...) -> N: ...
+    @overload
+    async def increment(self, key: str, by: int = 1) -> int: ...
+    @overload
+    async def increment(self, key: str, by: float) -> float: ...
+
+    async def increment(self, key: str | SessionKey[Any], by: float = 1) -> float:
+        """Add to a number, atomically in the store; a missing one counts as 0. Return the sum.
+
+        :raises SessionValueError: where the value is not a number.
+        :raises ConflictError: where other processes were faster too often.
+        """
+
+        def add(value: Any) -> float:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise SessionValueError(
+                    f"{key_name(key)!r} holds a {type(value).__name__}: only a number can be incremented",
+                    key=key_name(key),
+                )
+            return value + by
+
+        missing = 0 if isinstance(key, str) else _default(key, None) or 0
+        summed: float = await self.update(key, add, missing)
+        return summed
+
+    @overload
+    async def pop(self, key: SessionKey[T]) -> T: ...
+    @overload
+    async def pop(self, key: SessionKey[T], default: D) -> T | D: ...
+    @overload
+    async def pop(self, key: str, default: Any = None) -> Any: ...
+
+    async def pop(self, key: str | SessionKey[Any], default: Any = None) -> Any:
+        """Remove the key, atomically in the store, and return its value, or the default.
+
+        Of any number of requests that pop one value exactly one gets it: right for one-time tokens.
+
+        :raises ConflictError: where other processes were faster too often.
+        """
+        await self._use()
+        name = key_name(key)
+        data = await self._life.take(name)
+        if data is None:
+            return _default(key, default)
+        return self._decode(name, data, key.type if isinstance(key, SessionKey) else Any)
+
+    async def renew(self) -> None:
+        """Restart the expiration, at the commit, and write the cookie; starts a session where there is none.
+
+        The end never moves to an earlier time, nor past ``max_lifetime``. After the response's headers have left only
+        the stored session is extended.
+
+        :raises HeadersSentError: where this would start a session after the response's headers have left.
+        """
+        await self._use()
+        self._life.renew()
+
+    async def rotate(self, *, grace: timedelta | float = 0) -> None:
+        """Give the session a new identifier, at once; data, owner, ``created_at`` and ``expires_at`` stay (ASVS 7.2.4).
+
+        The old identifier is dead when this returns. With ``grace`` (a ``timedelta`` or seconds; for rotation by the
+        clock only) it still leads to the session for so long, and a request under it that rotates so changes nothing.
+        Where there is no session this starts one.
+
+        :raises HeadersSentError: after the response's headers have left.
+        :raises SessionEndedError: also where another request rotated it first.
+        """
+        seconds = read_lifetime("grace", grace) if grace else 0.0
+        await self._use()
+        await self._life.rotate(grace=seconds or 0.0)
+
+    async def bind(self, owner: str) -> None:
+        """Say whose session this is: the one call to make at login (ASVS 7.2.4).
+
+        Rotates the identifier, sets the owner, and restarts expiration and ``max_lifetime``. Where there is no session
+        this starts one.
+
+        :param owner: a non-empty ``str``, such as the user's id.
+        :raises SessionValueError: for any other owner.
+        :raises HeadersSentError: after the response's headers have left.
+        :raises SessionEndedError: also where another request rotated the session first.
+        """
+        await self._use()
+        await self._life.bind(check_owner(owner))
+
+    async def destroy(self, *, regenerate: bool = True) -> None:
+        """Delete the session from the store, at once, wherever a rotation has taken it (ASVS 7.4.1).
+
+        The request gets a new, empty session, whose cookie is written to the response. With ``regenerate=False``, or
+        where there was nothing to destroy, nothing is stored and the client's cookie, if it sent one, is expired; a
+        session starts only if something is set afterwards.
+
+        :raises HeadersSentError: with ``regenerate=True``, after the response's headers have left.
+        """
+        await self._use()
+        await self._life.destroy(regenerate=regenerate)
+
+    async def load(self) -> None:
+        """Look at the store now, where that has not been done yet (``lazy=True``)."""
+        self._life.used = True
+        await self._life.load()
+
+    async def save(self) -> None:
+        """Commit now. Starts nothing for a visitor without a session, unless something was set."""
+        await self._use()
+        await self._life.save()
+
+    async def reload(self) -> None:
+        """Look at the store again, for WebSockets and streams; what was changed and not committed stays changed.
+
+        :raises SessionEndedError: where the session was destroyed, revoked or rotated, or has expired.
+        """
+        await self._use()
+        await self._life.reload()
+
+    def __repr__(self) -> str:
+        return f"<Session {self._life.status.name.lower()}>"
+
+    async def _use(self) -> None:
+        life = self._life
+        life.used = True
+        if life.status is Status.UNLOADED:
+            life.check_loaded()
+            await life.load()
+
+    def _loaded(self) -> Lifecycle:
+        life = self._life
+        life.used = True
+        if life.status is Status.UNLOADED:
+            life.check_loaded()
+            raise SessionNotLoadedError("the session is not loaded yet: await session.load(), or any operation, first")
+        return life
+
+    def _encode(self, name: str, value: Any) -> bytes:
+        try:
+            return self._codec.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise SessionValueError(f"the value for {name!r} cannot be stored: {error}", key=name) from error
+
+    def _decode(self, name: str, data: bytes, type: Any) -> Any:
+        try:
+            return self._codec.decode(data, type)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SessionValueError(f"the stored value of {name!r} cannot be read: {error}", key=name) from error
+
+
+def check_owner(owner: str) -> str:
+    """Return a usable owner; ``SessionValueError`` for one that is not a non-empty, valid ``str``."""
+    if not isinstance(owner, str) or not owner:
+        raise SessionValueError(f"an owner must be a non-empty str, such as str(user.id), not {type(owner).__name__}")
+    try:
+        owner.encode()
+    except UnicodeEncodeError as error:
+        raise SessionValueError("an owner must be valid Unicode") from error
+    return owner
+
+
+def _default(key: str | SessionKey[Any], default: Any) -> Any:
+    return key.default if default is None and isinstance(key, SessionKey) else default
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,216 @@
+"""What one request knows of its session: as loaded, as changed, and what the response must say of it.
+
+Values are opaque bytes here; :mod:`.session` encodes them. Nothing here knows HTTP: the middleware reads
+:attr:`SessionState.cookie` to learn what the response must carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from .adapter import SessionRecord
+from .codec import pack
+from .events import Events
+from .exceptions import HeadersSentError, SessionEndedError, SessionTooLargeError
+from .guard import GuardedStore
+from .identifiers import IdentifierSource, handle_of
+from .policy import Policy
+
+__all__ = ["CookieAction", "Services", "SessionState", "Status", "merged"]
+
+
+class Status(Enum):
+    """Whether there is a session."""
+
+    UNLOADED = auto()
+    """The client presented an identifier, and the store was not asked yet."""
+    ABSENT = auto()
+    """There is none: reads are empty, and the first write starts one."""
+    LIVE = auto()
+    """There is one in the store."""
+    RETIRED = auto()
+    """The client presented a rotated-away identifier: reads are empty, and a plain write starts nothing."""
+    ENDED = auto()
+    """It ended while this request used it."""
+
+
+class CookieAction(Enum):
+    """What the response does to the client's cookie."""
+
+    KEEP = auto()
+    SEND = auto()
+    EXPIRE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all sessions of one manager share."""
+
+    store: GuardedStore
+    policy: Policy
+    identifiers: IdentifierSource
+    events: Events
+    clock: Callable[[], float]
+
+
+class SessionState:
+    """The session of one request, without what reaches the store."""
+
+    __slots__ = (
+        "_handed_out",
+        "_handle",
+        "_identifier",
+        "_known",
+        "_mutex",
+        "_presented",
+        "_renewing",
+        "_services",
+        "_started",
+        "changes",
+        "cookie",
+        "follows",
+        "headers_sent",
+        "is_new",
+        "record",
+        "status",
+        "used",
+        "values",
+    )
+
+    def __init__(self, services: Services, presented: Sequence[str]) -> None:
+        self._services = services
+        self._presented = presented
+        self._known: Sequence[str] = ()  # handles that the client presented and the store knew
+        self._identifier: str | None = None
+        self._handle = ""
+        self._mutex: asyncio.Lock | None = None
+        self._started = self._renewing = self._handed_out = False
+        self.record: SessionRecord | None = None
+        self.values: dict[str, bytes] = {}
+        self.changes: dict[str, bytes | None] = {}
+        self.cookie = CookieAction.KEEP
+        self.follows = False  # reached through a rotated-away identifier that is within its grace
+        self.headers_sent = False
+        self.is_new = True
+        self.used = False
+        self.status = Status.UNLOADED
+        if not presented and services.identifiers.synchronous:
+            self._begin_absent()
+
+    @property
+    def identifier(self) -> str:
+        """The secret; asking for that of a session that is not there yet starts it."""
+        if self.status is Status.ABSENT:
+            self._check_cookie_possible()
+            self._started = self._handed_out = True
+            return self._prospective()
+        if self._identifier is None or self.status is not Status.LIVE:
+            raise SessionEndedError(self._why_over())
+        return self._identifier
+
+    @property
+    def handle(self) -> str:
+        """The handle; of a session that is not there yet the one that it will have."""
+        if self.status is Status.ABSENT:
+            return handle_of(self._prospective())
+        if not self._handle:
+            raise SessionEndedError(self._why_over())
+        return self._handle
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to commit."""
+        if self.changes or self._renewing or self._started:
+            return True
+        policy = self._services.policy
+        return policy.rolling and self.used and self.record is not None and policy.rolls(self.record, self._now())
+
+    def peek(self, key: str) -> bytes | None:
+        """Return a key's value as this request sees it."""
+        if key in self.changes:
+            return self.changes[key]
+        return self.values.get(key)
+
+    def view(self) -> dict[str, bytes]:
+        """Return all keys and values as this request sees them."""
+        return merged(self.values, self.changes)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set a key at the next commit."""
+        if self.status is Status.ABSENT:
+            self._check_cookie_possible()
+        self._check_size(key, value)
+        self.changes[key] = value
+
+    def drop(self, key: str) -> None:
+        """Remove a key at the next commit; starts nothing."""
+        if self.status is Status.ABSENT:
+            self.changes.pop(key, None)
+        else:
+            self.changes[key] = None
+
+    def renew(self) -> None:
+        """Restart the expiration at the next commit; starts a session where there is none."""
+        if self.status is Status.RETIRED or self.status is Status.ABSENT:
+            self._check_cookie_possible()
+            self._begin_absent()
+            self._started = True
+        self._renewing = True
+
+    def discard(self) -> None:
+        """Forget what is pending."""
+        self.changes.clear()
+        self._renewing = self._started = False
+
+    def _begin_absent(self) -> None:
+        self.status = Status.ABSENT
+        self._started = self._services.policy.autostart
+
+    def _now(self) -> float:
+        return self._services.clock()
+
+    def _prospective(self) -> str:
+        if self._identifier is None:
+            self._identifier = self._services.identifiers.new_now()
+        return self._identifier
+
+    def _why_over(self) -> str:
+        return "retired" if self.status is Status.RETIRED else "ended"
+
+    def _packed(self, values: dict[str, bytes]) -> bytes:
+        payload = pack(values)
+        limit = self._services.policy.max_bytes
+        if limit is not None and len(payload) > limit:
+            raise SessionTooLargeError(len(payload), limit)
+        return payload
+
+    def _check_size(self, key: str, value: bytes) -> None:
+        limit = self._services.policy.max_bytes
+        if limit is None:
+            return
+        view = self.view()
+        view[key] = value
+        size = len(pack(view))
+        if size > limit:
+            raise SessionTooLargeError(size, limit, key=key)
+
+    def _check_cookie_possible(self) -> None:
+        if self.headers_sent:
+            raise HeadersSentError(
+                "this needs a session cookie in the response, and its headers have left already: "
+                "do it before the response is prepared"
+            )
+
+
+def merged(values: Mapping[str, bytes], changes: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """Return values with changes made to them; ``None`` removes a key."""
+    result = dict(values)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
