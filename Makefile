@@ -40,7 +40,7 @@ lint: $(VENV)/.installed-lint ## check style and formatting
 
 types: $(TEST) $(VENV)/.installed-lint ## check types
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

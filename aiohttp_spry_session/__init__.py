@@ -20,6 +20,7 @@ from .keys import SessionKey
 from .manager import SessionInfo, SessionManager
 from .middleware import SESSION, get_session, session_middleware, setup
 from .session import Session
+from .urls import adapter_from_url
 
 __all__ = [
     "SESSION",
@@ -42,6 +43,7 @@ __all__ = [
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "adapter_from_url",
     "generate_identifier",
     "get_session",
     "session_middleware",

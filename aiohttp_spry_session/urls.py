@@ -1,0 +1,42 @@
+"""An adapter from a URL: one setting that decides where sessions are kept."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import unquote, urlsplit
+
+from .adapter import SessionAdapter
+from .adapters.memory import MemorySessionAdapter
+from .adapters.sqlite import SQLiteSessionAdapter
+
+__all__ = ["adapter_from_url"]
+
+
+def adapter_from_url(url: str, *, expiration: timedelta | float | None = timedelta(minutes=20)) -> SessionAdapter:
+    """Return the adapter that a URL names.
+
+    - ``memory://``
+    - ``sqlite:///relative/path.db``, ``sqlite:////absolute/path.db``
+    - ``redis://…``, ``rediss://…``, ``valkey://…``, ``valkeys://…``, ``unix://…`` (extra ``redis``)
+    - ``postgresql://…``, ``postgres://…`` (extra ``postgres``; the table is created where it is missing)
+
+    :raises ValueError: for any other URL. No message repeats the URL, which may hold a password.
+    :raises ImportError: where the driver is not installed.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "memory" and url == "memory://":
+        return MemorySessionAdapter(expiration=expiration)
+    if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1 and not parts.query + parts.fragment:
+        return SQLiteSessionAdapter(unquote(parts.path[1:]), expiration=expiration)
+    if parts.scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
+        from .adapters.redis import RedisSessionAdapter
+
+        return RedisSessionAdapter(url.replace("valkey", "redis", 1), expiration=expiration)
+    if parts.scheme in ("postgresql", "postgres"):
+        from .adapters.postgres import PostgresSessionAdapter
+
+        return PostgresSessionAdapter(url, expiration=expiration, create_schema=True)
+    raise ValueError(
+        "the session store's URL must be memory://, sqlite:///path, redis://..., rediss://... or postgresql://...; "
+        f"this one has the scheme {parts.scheme!r}"
+    )
