@@ -1,0 +1,7 @@
+"""The kit for adapter authors and for tests of applications."""
+
+from .clock import FakeClock
+
+__all__ = [
+    "FakeClock",
+]
