@@ -45,7 +45,7 @@ class SessionRecord:
 
 
 class Successor(msgspec.Struct, array_like=True, frozen=True):
-    """What a retired record's payload names: the handle that took over, and until when the old one still leads there."""
+    """What a retired record names: the handle that took over, and until when the old one still leads there."""
 
     handle: str
     grace_until: float
@@ -199,4 +199,4 @@ class SessionAdapter(abc.ABC):
         """Make the store ready; called once, before any other method."""
 
     async def close(self) -> None:  # noqa: B027
-        """Give back what :meth:`open` took; called once, after all other methods. A closed adapter can be opened again."""
+        """Give back what :meth:`open` took; called once, after all other methods. It can be opened again."""

@@ -14,7 +14,7 @@ from .guard import MAX_ATTEMPTS
 from .identifiers import handle_of
 from .state import CookieAction, SessionState, Status, merged
 
-__all__ = ["Commits", "Lost"]
+__all__ = ["Commits", "LostError"]
 
 Change = Callable[[bytes | None], bytes | None]
 """Computes a key's new value from its newest one; ``None`` is a missing key."""
@@ -22,7 +22,7 @@ Change = Callable[[bytes | None], bytes | None]
 _MAX_IDENTIFIERS = 8
 
 
-class Lost(Exception):
+class LostError(Exception):
     """The session is no longer there. Never leaves the package: it becomes a ``SessionEndedError``."""
 
     def __init__(self, reason: str) -> None:
@@ -191,28 +191,28 @@ class Commits(SessionState):
 
     async def _refresh(self) -> None:
         if not self._handle:
-            raise Lost(self._why_over())
+            raise LostError(self._why_over())
         handle, record = await self._services.store.resolve(self._handle)
         if record is None:
-            raise Lost("expired" if self._is_over() else "ended")
+            raise LostError("expired" if self._is_over() else "ended")
         if record.retired:
-            raise Lost("rotated")
+            raise LostError("rotated")
         try:
             self.values = unpack(record.payload)
         except ValueError:
             report_corrupt(handle)
-            raise Lost("corrupt") from None
+            raise LostError("corrupt") from None
         if handle != self._handle:
             self._handle, self.follows = handle, True
         self.record = record
         self._current()
 
     def _current(self) -> tuple[SessionRecord, float]:
-        """Return the record and the time, or raise :class:`Lost` where the record is past its end."""
+        """Return the record and the time, or raise :class:`LostError` where the record is past its end."""
         if self.record is None:
-            raise Lost(self._why_over())
+            raise LostError(self._why_over())
         if self._is_over():
-            raise Lost("expired")
+            raise LostError("expired")
         return self.record, self._now()
 
     def _is_over(self) -> bool:
@@ -222,7 +222,7 @@ class Commits(SessionState):
         """Do the work; where the session is gone, drop what is pending, tell, and raise ``SessionEndedError``."""
         try:
             await work
-        except Lost as lost:
+        except LostError as lost:
             handle = self._handle or (self._known[0] if self._known else "")
             owner = None if self.record is None else self.record.owner
             self.discard()

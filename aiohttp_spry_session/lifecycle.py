@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from .adapter import SessionRecord
 from .codec import unpack
-from .commits import Commits, Lost, report_corrupt
+from .commits import Commits, LostError, report_corrupt
 from .cookies import is_cookie_value
 from .exceptions import AdapterError
 from .identifiers import handle_of
@@ -155,7 +155,7 @@ class Lifecycle(Commits):
             record, now = self._current()
             if self.follows and not arrived_late:  # another request rotated it meanwhile
                 if not grace:
-                    raise Lost("rotated")
+                    raise LostError("rotated")
                 return True
             values = merged(self.values, sent)
             draft = replace(record, payload=self._packed(values), version=record.version + 1)

@@ -43,7 +43,7 @@ def _resume(steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, A
         except GeneratorExit:
             steps.close()
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
             advance = partial(steps.throw, error)
         else:
             advance = partial(steps.send, sent)
