@@ -140,7 +140,7 @@ class Commits(SessionState):
                 values = compute(values)
             rolling = policy.rolls(record, now)
             end = policy.renewed_end(record, now) if renewing or rolling else record.expires_at
-            draft = replace(record, payload=self._packed(values), version=record.version + 1, expires_at=end)
+            draft = SessionRecord(self._packed(values), record.version + 1, record.created_at, end, record.owner)
             if not await self._services.store.update(self._handle, draft):
                 return False
             self._committed(draft, values, sent)
@@ -194,7 +194,8 @@ class Commits(SessionState):
             raise LostError(self._why_over())
         handle, record = await self._services.store.resolve(self._handle)
         if record is None:
-            raise LostError("expired" if self._is_over() else "ended")
+            self._current()  # tells an expired session from one that was ended
+            raise LostError("ended")
         if record.retired:
             raise LostError("rotated")
         try:
@@ -211,12 +212,10 @@ class Commits(SessionState):
         """Return the record and the time, or raise :class:`LostError` where the record is past its end."""
         if self.record is None:
             raise LostError(self._why_over())
-        if self._is_over():
+        now = self._services.clock()
+        if self._services.policy.is_over(self.record, now):
             raise LostError("expired")
-        return self.record, self._now()
-
-    def _is_over(self) -> bool:
-        return self.record is not None and self._services.policy.is_over(self.record, self._now())
+        return self.record, now
 
     async def _or_lose(self, work: Awaitable[None]) -> None:
         """Do the work; where the session is gone, drop what is pending, tell, and raise ``SessionEndedError``."""

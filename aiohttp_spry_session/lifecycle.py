@@ -37,7 +37,7 @@ class Lifecycle(Commits):
     async def load_early(self) -> None:
         """Load before the handler runs; a failure waits for the handler's first use of the session."""
         try:
-            await self.load()
+            await self._look_up()
         except AdapterError as error:
             self._failure = error
 
@@ -85,7 +85,7 @@ class Lifecycle(Commits):
             self._identifier = await self._services.identifiers.new()
 
     async def _look_up(self) -> None:
-        live: dict[str, tuple[str, SessionRecord]] = {}
+        live: dict[str, tuple[str, str, SessionRecord]] = {}
         known: list[str] = []
         retired = False
         for identifier in self._presented:
@@ -102,12 +102,13 @@ class Lifecycle(Commits):
                 retired = True
                 await self._reject(asked, "retired")
             elif handle not in live or asked == handle:
-                live[handle] = identifier, record
+                live[handle] = identifier, asked, record
         self._known = known
         if len(live) > 1:
             await self._reject(known[0], "ambiguous")
-        for handle, (identifier, record) in live.items():
+        for handle, (identifier, asked, record) in live.items():
             if len(live) == 1 and await self._adopt(identifier, handle, record):
+                self.follows = handle != asked
                 return
         await self._prepare_identifier()
         if retired and not live:
@@ -123,7 +124,6 @@ class Lifecycle(Commits):
             await self._reject(handle, "corrupt")
             return False
         self._identifier, self._handle, self.record = identifier, handle, record
-        self.follows = handle != handle_of(identifier)
         self.is_new = False
         self.status = Status.LIVE
         return True

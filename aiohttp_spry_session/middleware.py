@@ -94,7 +94,17 @@ def session_middleware(manager: SessionManager, *, key: str = "session") -> Midd
 
 
 _MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
-_LIFE_KEYS: WeakKeyDictionary[SessionManager, web.RequestKey[Lifecycle]] = WeakKeyDictionary()
+
+
+class _Slot:
+    """Where a manager keeps a request's session: one key, so that it notices when it is set up twice on the way."""
+
+    def __init__(self) -> None:
+        self.key: web.RequestKey[Lifecycle] = web.RequestKey("life", Lifecycle)
+        self.users = 0
+
+
+_SLOTS: WeakKeyDictionary[SessionManager, _Slot] = WeakKeyDictionary()
 
 
 class _Cycle:
@@ -105,13 +115,14 @@ class _Cycle:
             raise ValueError(f"key must be a non-empty str, not {key!r}")
         self._manager = manager
         self._key = SESSION if key == "session" else _NamedRequestKey(key)
-        # A manager has one key, so that it is noticed when it is set up on an application and a sub-application.
-        self._life = _LIFE_KEYS.setdefault(manager, web.RequestKey("life", Lifecycle))
+        self._slot = _SLOTS.setdefault(manager, _Slot())
+        self._slot.users += 1
+        self._life = self._slot.key
         self._hooked = hooked
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._life in request:
+        if self._slot.users > 1 and self._life in request:
             return await handler(request)
         manager = self._manager
         headers = request.headers.getall(hdrs.COOKIE, ())
@@ -151,7 +162,8 @@ class _Cycle:
             raise web.HTTPConflict(text="The session has ended. Please try again.") from error
         except (AdapterError, ConflictError) as error:
             life.discard()
-            logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
+            # The raw path: a decoded one could bring line breaks into the log (ASVS 16.4.1).
+            logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error, exc_info=error)
             if life.headers_sent:
                 raise
             raise web.HTTPServiceUnavailable(text="Sessions are not available at the moment.") from error
