@@ -1,0 +1,120 @@
+"""What is measured: the same four handlers on each way to keep sessions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+CASES = ("untouched", "read", "write", "ten")
+"""A handler that leaves the session alone; one ``get``; one ``set``; ten operations, four of which write."""
+
+OURS = ("memory", "memory-lazy", "sqlite", "sqlite-lazy", "redis", "postgres")
+OTHERS = ("aiohttp-session-redis", "aiohttp-session-encrypted")
+VARIANTS = ("bare", *OURS, *OTHERS)
+
+DATA = {"user": "ada@example.org", "theme": "dark", "language": "en"}
+"""What each session holds: 60 bytes, more or less, in any encoding."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_counter = itertools.count()
+
+
+def names() -> list[str]:
+    """Return the names of all measurements."""
+    found = ["bare"]
+    for variant in VARIANTS[1:]:
+        cases = CASES[:1] if variant.endswith("lazy") else CASES
+        found += [f"{variant}-{case}" for case in cases]
+    return found
+
+
+def split(name: str) -> tuple[str, str]:
+    """Return the variant and the case of a measurement."""
+    if name == "bare":
+        return "bare", "untouched"
+    variant, _, case = name.rpartition("-")
+    return variant, case
+
+
+def handlers(variant: str) -> dict[str, Handler]:
+    """Return a variant's handlers by the names of the cases, and ``start``, which starts a session."""
+    if variant == "bare":
+        return {"untouched": _untouched, "start": _untouched}
+    if variant in OTHERS:
+        return _handlers_of_aiohttp_session()
+    return {"untouched": _untouched, "read": _read, "write": _write, "ten": _ten, "start": _start}
+
+
+async def _untouched(request: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+async def _start(request: web.Request) -> web.Response:
+    session = request["session"]
+    for key, value in DATA.items():
+        await session.set(key, value)
+    return web.Response(text="ok")
+
+
+async def _read(request: web.Request) -> web.Response:
+    await request["session"].get("user")
+    return web.Response(text="ok")
+
+
+async def _write(request: web.Request) -> web.Response:
+    await request["session"].set("visits", next(_counter))
+    return web.Response(text="ok")
+
+
+async def _ten(request: web.Request) -> web.Response:
+    session = request["session"]
+    await session.has("user")
+    await session.get("user")
+    await session.get("theme")
+    await session.get("language")
+    await session.get("missing")
+    await session.set("visits", next(_counter))
+    await session.set("path", request.path)
+    await session.set("flash", "saved")
+    await session.get("flash")
+    await session.remove("flash")
+    return web.Response(text="ok")
+
+
+def _handlers_of_aiohttp_session() -> dict[str, Handler]:
+    from aiohttp_session import get_session
+
+    async def start(request: web.Request) -> web.Response:
+        session = await get_session(request)
+        for key, value in DATA.items():
+            session[key] = value
+        return web.Response(text="ok")
+
+    async def read(request: web.Request) -> web.Response:
+        session = await get_session(request)
+        session.get("user")
+        return web.Response(text="ok")
+
+    async def write(request: web.Request) -> web.Response:
+        session = await get_session(request)
+        session["visits"] = next(_counter)
+        return web.Response(text="ok")
+
+    async def ten(request: web.Request) -> web.Response:
+        session = await get_session(request)
+        "user" in session  # noqa: B015 - the operation is what is measured
+        session.get("user")
+        session.get("theme")
+        session.get("language")
+        session.get("missing")
+        session["visits"] = next(_counter)
+        session["path"] = request.path
+        session["flash"] = "saved"
+        session.get("flash")
+        session.pop("flash", None)
+        return web.Response(text="ok")
+
+    return {"untouched": _untouched, "read": read, "write": write, "ten": ten, "start": start}

@@ -1,0 +1,178 @@
+"""Whole servers under load, measured in turns, as ratios to bare aiohttp."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .cases import split
+from .load import CONNECTIONS, SESSIONS, Client, Slice
+from .results import print_table, save, summary
+from .stores import available, urls
+
+_SLICES_BETWEEN_BARE = 4
+"""Bare aiohttp is measured again after so many slices: a ratio is to the slices of it just before and after."""
+
+_QUIET = 0.95
+"""Where bare aiohttp's server could not use so much of its core, something else took the machine's time."""
+
+_TRIES = 3
+"""How often slices are measured, at most, to have bare aiohttp undisturbed before and after them."""
+
+
+@dataclass(slots=True)
+class Ratios:
+    """One measurement's figures, slice by slice, as ratios to bare aiohttp's."""
+
+    throughput: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+
+    def add(self, found: Slice, bare: Sequence[Slice]) -> None:
+        """Add a slice, and the slices of bare aiohttp around it."""
+        self.throughput.append(found.rate / _mean([other.rate for other in bare]))
+        self.cpu.append(_mean([other.cpu_per_request for other in bare]) / found.cpu_per_request)
+        self.p99.append(found.p99 / _mean([other.p99 for other in bare]))
+        self.rate.append(found.rate)
+        self.busy.append(found.busy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return median and quartiles of each figure."""
+        return {key: summary(getattr(self, key)) for key in ("throughput", "cpu", "p99", "rate", "busy")}
+
+
+def run(
+    names: Sequence[str], *, loops: Sequence[str], rounds: int, seconds: float, store: bool = True
+) -> dict[str, Any]:
+    """Measure, print, and store the results."""
+    wanted = [name for name in names if name != "bare" and available(split(name)[0])]
+    skipped = [name for name in names if name != "bare" and name not in wanted]
+    if skipped:
+        print("left out, since a server or a library is missing:", ", ".join(skipped))
+    pin = _cores()
+    result: dict[str, Any] = {
+        "rounds": rounds,
+        "seconds": seconds,
+        "connections": CONNECTIONS,
+        "sessions": SESSIONS,
+        "pinned": pin is not None,
+        "loops": {},
+        "disturbed": {},
+    }
+    for loop in loops:
+        measured, disturbed = _measure(wanted, loop, rounds, seconds, None if pin is None else pin[0])
+        result["loops"][loop] = {name: ratios.summary() for name, ratios in measured.items()}
+        result["disturbed"][loop] = disturbed
+        _print(loop, result["loops"][loop])
+        if disturbed:
+            print(f"{disturbed} slices of {rounds * len(wanted)} were disturbed by other programs: rather trust cpu")
+    if store:
+        save("whole", result)
+    return result
+
+
+def _measure(
+    names: Sequence[str], loop: str, rounds: int, seconds: float, core: int | None
+) -> tuple[dict[str, Ratios], int]:
+    """Return the ratios, and how many slices something else on the machine disturbed all the same."""
+    measured: dict[str, Ratios] = defaultdict(Ratios)
+    disturbed = 0
+    with _clients(names, loop, core) as clients:
+
+        def measure(name: str) -> Slice:
+            variant, case = split(name)
+            return clients[variant].measure(case, seconds)
+
+        for _ in range(rounds):
+            order = random.sample(names, len(names))
+            after = measure("bare")
+            for start in range(0, max(1, len(order)), _SLICES_BETWEEN_BARE):
+                for _ in range(_TRIES):
+                    before = after
+                    slices = {name: measure(name) for name in order[start : start + _SLICES_BETWEEN_BARE]}
+                    after = measure("bare")
+                    if quiet := min(before.busy, after.busy) >= _QUIET:
+                        break
+                disturbed += 0 if quiet else len(slices)
+                for name, found in slices.items():
+                    measured[name].add(found, [before, after])
+                measured["bare"].add(after, [before])
+    return {name: measured[name] for name in ["bare", *names]}, disturbed
+
+
+@contextmanager
+def _clients(names: Sequence[str], loop: str, core: int | None) -> Iterator[dict[str, Client]]:
+    variants = list(dict.fromkeys(["bare", *(split(name)[0] for name in names)]))
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        stores = stack.enter_context(urls(variants, directory))
+        clients: dict[str, Client] = {}
+        for variant in variants:
+            port = stack.enter_context(server(variant, stores[variant], loop, core))
+            clients[variant] = client = Client(port, directory)
+            stack.callback(client.close)
+            client.start_sessions()
+        for name in ["bare", *names]:
+            variant, case = split(name)
+            clients[variant].warm_up(case)
+        yield clients
+
+
+@contextmanager
+def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]:
+    """Run a variant's server in a process of its own; return its port."""
+    command = [sys.executable, "-m", "tests.benchmarks.server", variant, "--url", url, "--loop", loop]
+    if core is not None:
+        command += ["--core", str(core)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the server of {variant} did not start")
+            yield int(line)
+        finally:
+            process.stdin.close()
+
+
+def _cores() -> tuple[int, int] | None:
+    """Take the second core for the load and the stores' servers; return the servers' core, and this one."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return None
+    os.sched_setaffinity(0, {cores[1]})
+    return cores[0], cores[1]
+
+
+def _print(loop: str, measured: dict[str, Any]) -> None:
+    print(f"\n{loop}: ratios to bare aiohttp, median (quartiles)")
+    rows = [
+        [
+            name,
+            f"{figures['throughput']['median']:.3f}",
+            f"({figures['throughput']['low']:.2f} - {figures['throughput']['high']:.2f})",
+            f"{figures['cpu']['median']:.3f}",
+            f"{figures['p99']['median']:.2f}",
+            f"{figures['busy']['median']:.2f}",
+            f"{figures['rate']['median']:,.0f}",
+        ]
+        for name, figures in measured.items()
+    ]
+    print_table(["", "throughput", "spread", "cpu", "p99", "busy", "requests/s"], rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
