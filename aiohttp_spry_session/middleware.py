@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import cast
 from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 
 from .cookies import add_vary_cookie, read_cookie
 from .events import logger
@@ -96,6 +99,11 @@ def session_middleware(manager: SessionManager, *, key: str = "session") -> Midd
 _MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
 
 
+_SEEN: ContextVar[web.Request | None] = ContextVar("aiohttp_spry_session.request", default=None)
+"""The request as the middleware got it. An outer middleware may have handed on a clone, as those for reverse proxies
+do; what the clone was given is not in the request that the response is prepared for."""
+
+
 class _Slot:
     """Where a manager keeps a request's session: one key, so that it notices when it is set up twice on the way."""
 
@@ -129,6 +137,7 @@ class _Cycle:
         life = manager.begin(read_cookie(headers, manager.name) if headers else ())
         request[self._key] = manager.session(life)
         request[self._life] = life
+        _SEEN.set(request)
         if life.status is Status.UNLOADED and not manager.lazy:
             await life.load_early()
         try:
@@ -173,13 +182,25 @@ class _Cycle:
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Commit what is pending, then write the cookie: the last moment before the headers leave."""
-        life = request.get(self._life)
+        life = self._life_of(request)
         if life is None or life.headers_sent:
             return
         if life.pending:
-            await life.commit()
+            try:
+                await life.commit()
+            except BaseException:
+                _forget_framing(request.writer)
+                raise
         self._write_headers(response, life)
         life.headers_sent = True
+
+    def _life_of(self, request: web.Request) -> Lifecycle | None:
+        life = request.get(self._life)
+        if life is None:
+            seen = _SEEN.get()
+            if seen is not None and seen.writer is request.writer:
+                return seen.get(self._life)
+        return life
 
     def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
         if life.used:
@@ -207,3 +228,10 @@ class _Cycle:
                 await self._manager.purge()
             except AdapterError as error:
                 logger.warning("purging expired sessions failed, to be tried again: %s", error)
+
+
+def _forget_framing(writer: AbstractStreamWriter) -> None:
+    """Undo what aiohttp set up for the body of a response that does not leave: another response will go its way."""
+    if isinstance(writer, StreamWriter):
+        writer.chunked = False
+        writer._compress = None  # noqa: SLF001 - there is no public way back
