@@ -55,8 +55,7 @@ class GuardedStore:
         record = await self._call("load", self._adapter.load(handle))
         if record is None:
             return None
-        if not isinstance(record, SessionRecord):
-            raise AdapterError("load", f"answered a {type(record).__name__} instead of a SessionRecord or None")
+        _check_record("load", record)
         return None if record.is_expired(self._clock()) else record
 
     async def resolve(self, handle: str) -> Resolved:
@@ -105,6 +104,10 @@ class GuardedStore:
             if isinstance(error.__cause__, NotImplementedError):
                 raise error.__cause__ from None
             raise
+        if not isinstance(found, Mapping):
+            raise AdapterError("find", f"answered a {type(found).__name__} instead of a mapping")
+        for record in found.values():
+            _check_record("find", record)
         now = self._clock()
         return {
             handle: record
@@ -156,7 +159,9 @@ class GuardedStore:
         self._adapter.users += 1
 
     async def close(self) -> None:
-        """Close the adapter after its last user."""
+        """Close the adapter after its last user; fine where it is closed."""
+        if not self._adapter.users:
+            return
         self._adapter.users -= 1
         if not self._adapter.users:
             await self._adapter.close()
@@ -198,6 +203,20 @@ class _Turn:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
+
+
+def _check_record(operation: str, record: object) -> None:
+    """Raise ``AdapterError`` for what is not a record through and through: a store that errs here logs nobody out."""
+    if not isinstance(record, SessionRecord):
+        raise AdapterError(operation, f"answered a {type(record).__name__} instead of a SessionRecord")
+    if not (
+        isinstance(record.payload, bytes)
+        and isinstance(record.version, int)
+        and isinstance(record.created_at, float | int)
+        and (record.expires_at is None or isinstance(record.expires_at, float | int))
+        and (record.owner is None or isinstance(record.owner, str))
+    ):
+        raise AdapterError(operation, "answered a SessionRecord with fields of wrong types")
 
 
 def _fence(record: SessionRecord, now: float) -> SessionRecord:
