@@ -7,7 +7,7 @@ some attributes unchecked; a session cookie needs the exact rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable
 from typing import Literal
 
 from multidict import CIMultiDict
@@ -43,7 +43,7 @@ def is_cookie_value(value: str) -> bool:
 
 
 def read_cookie(headers: Iterable[str], name: str) -> list[str]:
-    """Return the distinct values that a request's ``Cookie`` headers give for exactly this name, at most four.
+    """Return the first distinct values that a request's ``Cookie`` headers give for exactly this name, at most four.
 
     Only spaces and tabs around a pair are dropped, nothing is unquoted or decoded. A value comes back as it was
     sent, well-formed or not.
@@ -56,7 +56,9 @@ def read_cookie(headers: Iterable[str], name: str) -> list[str]:
                 value = value.strip(" \t")
                 if value not in values:
                     values.append(value)
-    return values[:_MAX_VALUES]
+                    if len(values) == _MAX_VALUES:  # more are not even compared: they cost an attacker nothing
+                        return values
+    return values
 
 
 class CookieWriter:
@@ -110,10 +112,10 @@ class CookieWriter:
         headers.setdefault("Cache-Control", "no-store")
 
 
-def add_vary_cookie(headers: MutableMapping[str, str]) -> None:
+def add_vary_cookie(headers: CIMultiDict[str]) -> None:
     """Say that the response depends on the ``Cookie`` header, unless it says so already (CVE-2023-30861)."""
-    present = headers.get("Vary")
-    if present is None:
+    present = ", ".join(headers.getall("Vary", ()))
+    if not present:
         headers["Vary"] = "Cookie"
     elif not {"cookie", "*"} & {field.strip().lower() for field in present.split(",")}:
         headers["Vary"] = f"{present}, Cookie"
