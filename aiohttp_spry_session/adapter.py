@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -87,12 +86,7 @@ def read_lifetime(name: str, value: timedelta | float | None) -> float | None:
     if value is None:
         return None
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, int | float)
-        or not math.isfinite(seconds)
-        or not 0 < seconds <= MAX_LIFETIME_SECONDS
-    ):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_LIFETIME_SECONDS:
         raise ValueError(
             f"{name} must be a timedelta or a number of seconds above 0 and up to 400 days "
             f"({MAX_LIFETIME_SECONDS}), or None for no limit, not {value!r}"
