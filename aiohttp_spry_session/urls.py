@@ -23,7 +23,10 @@ def adapter_from_url(url: str, *, expiration: timedelta | float | None = timedel
     :raises ValueError: for any other URL. No message repeats the URL, which may hold a password.
     :raises ImportError: where the driver is not installed.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose message may repeat the part with the password
+        raise ValueError("the session store's URL is malformed") from None
     if parts.scheme == "memory" and url == "memory://":
         return MemorySessionAdapter(expiration=expiration)
     if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1 and not parts.query + parts.fragment:
@@ -31,7 +34,9 @@ def adapter_from_url(url: str, *, expiration: timedelta | float | None = timedel
     if parts.scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
         from .adapters.redis import RedisSessionAdapter
 
-        return RedisSessionAdapter(url.replace("valkey", "redis", 1), expiration=expiration)
+        if parts.scheme.startswith("valkey"):
+            url = "redis" + url[len("valkey") :]
+        return RedisSessionAdapter(url, expiration=expiration)
     if parts.scheme in ("postgresql", "postgres"):
         from .adapters.postgres import PostgresSessionAdapter
 
