@@ -1,3 +1,52 @@
-"""Fixtures for all tests."""
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSessionAdapter
+from aiohttp_spry_session.testing import FakeClock
+
+from .support import WatchedAdapter
 
 pytest_plugins = ["tests.servers.plugin"]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Time that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> WatchedAdapter:
+    """A watched store of the core install."""
+    if request.param == "memory":
+        return WatchedAdapter(MemorySessionAdapter())
+    return WatchedAdapter(SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF"))
+
+
+@pytest.fixture
+def memory() -> WatchedAdapter:
+    """A watched store, where it does not matter which."""
+    return WatchedAdapter(MemorySessionAdapter())
+
+
+@pytest.fixture
+def make_manager(store: WatchedAdapter, clock: FakeClock) -> Callable[..., SessionManager]:
+    """Make managers on the store and the clock of the test."""
+
+    def make(**options: Any) -> SessionManager:
+        return SessionManager(options.pop("adapter", store), clock=options.pop("clock", clock), **options)
+
+    return make
+
+
+@pytest.fixture
+def manager(make_manager: Callable[..., SessionManager]) -> SessionManager:
+    """A manager with the default options."""
+    return make_manager()

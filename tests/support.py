@@ -1,0 +1,155 @@
+"""What the tests of sessions over HTTP share: a store that is watched, and the cookie as a browser sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from multidict import CIMultiDictProxy
+
+from aiohttp_spry_session import SessionAdapter, SessionEvent, SessionManager, SessionRecord
+
+COOKIE = "SPRY_SESSION_ID"
+
+OPERATIONS = ("load", "create", "update", "renew", "rotate", "destroy", "find", "purge")
+
+
+class WatchedAdapter(SessionAdapter):
+    """Passes everything on to another adapter; counts the calls, and can hold one up or let it fail.
+
+    ``before`` is awaited with the operation's name before each call, so a test can raise or wait there; ``after``
+    likewise once the call is done.
+    """
+
+    def __init__(self, inner: SessionAdapter) -> None:
+        self.inner = inner
+        self.calls: list[str] = []
+        self.before: Callable[[str], Awaitable[None]] | None = None
+        self.after: Callable[[str], Awaitable[None]] | None = None
+        super().__init__(expiration=inner.expiration)
+
+    @property
+    def clock(self) -> Callable[[], float]:  # type: ignore[override]
+        return self.inner.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self.inner.clock = clock
+
+    @property
+    def counted(self) -> dict[str, int]:
+        return dict(Counter(self.calls))
+
+    async def _pass(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(operation)
+        if self.before is not None:
+            await self.before(operation)
+        result = await getattr(self.inner, operation)(*args, **kwargs)
+        if self.after is not None:
+            await self.after(operation)
+        return result
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        return await self._pass("load", handle)
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return await self._pass("create", handle, record)
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        return await self._pass("update", handle, record)
+
+    async def destroy(self, handle: str) -> None:
+        return await self._pass("destroy", handle)
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        return await self._pass("renew", handle, expires_at)
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+        return await self._pass("rotate", old, new, record, grace=grace)
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        return await self._pass("find", owner)
+
+    async def purge(self) -> int:
+        return await self._pass("purge")
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def fail(self, *operations: str, error: BaseException | None = None) -> None:
+        """Let these operations fail from now on; without any, all of them."""
+        failing = operations or OPERATIONS
+
+        async def before(operation: str) -> None:
+            if operation in failing:
+                raise error or OSError("the store is down")
+
+        self.before = before
+
+    def work(self) -> None:
+        """Let everything work again."""
+        self.before = self.after = None
+
+
+class Barrier:
+    """Holds up one store operation, so that a test can do something meanwhile."""
+
+    def __init__(self, adapter: WatchedAdapter, operation: str) -> None:
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._operation = operation
+        adapter.before = self._hold
+
+    async def _hold(self, operation: str) -> None:
+        if operation == self._operation and not self.reached.is_set():
+            self.reached.set()
+            await self.go_on.wait()
+
+
+class Recorder:
+    """Collects the events of a manager."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self.events: list[SessionEvent] = []
+        for signal in (
+            manager.on_created,
+            manager.on_renewed,
+            manager.on_rotated,
+            manager.on_destroyed,
+            manager.on_rejected,
+        ):
+            signal.append(self._receive)
+
+    async def _receive(self, event: SessionEvent) -> None:
+        self.events.append(event)
+
+    @property
+    def told(self) -> list[tuple[str, str | None]]:
+        """Name and reason of each event."""
+        return [(event.name, event.reason) for event in self.events]
+
+
+def cookies_of(headers: CIMultiDictProxy[str], name: str = COOKIE) -> list[str]:
+    """The Set-Cookie headers for one cookie name."""
+    return [header for header in headers.getall("Set-Cookie", ()) if header.partition("=")[0] == name]
+
+
+def identifier_in(headers: CIMultiDictProxy[str], name: str = COOKIE) -> str | None:
+    """The identifier that a response gives to the browser: ``None`` for no cookie, ``""`` for its removal."""
+    cookies = cookies_of(headers, name)
+    assert len(cookies) <= 1, "one session cookie a response"
+    if not cookies:
+        return None
+    value = cookies[0].partition(";")[0].partition("=")[2]
+    assert bool(value) == ("Max-Age=0" not in cookies[0])
+    return value
+
+
+def sending(identifier: str, name: str = COOKIE) -> dict[str, str]:
+    """The headers of a request that presents an identifier."""
+    return {"Cookie": f"{name}={identifier}"}

@@ -1,0 +1,69 @@
+"""Fixtures for sessions behind a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import DummyCookieJar, web
+from aiohttp.test_utils import TestClient
+
+from aiohttp_spry_session import SessionManager, setup
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[..., Awaitable[TestClient]]
+
+
+@pytest.fixture
+def serve(aiohttp_client: Any) -> Serve:
+    """Serve handlers with sessions; the client keeps no cookies, each request says which it presents."""
+
+    async def serve(
+        manager: SessionManager,
+        handler: Handler | None = None,
+        /,
+        *,
+        middlewares: tuple[Any, ...] = (),
+        **paths: Handler,
+    ) -> TestClient:
+        app = web.Application(middlewares=middlewares)
+        setup(app, manager)
+        if handler is not None:
+            app.router.add_route("*", "/", handler)
+        for path, routed in paths.items():
+            app.router.add_route("*", f"/{path}", routed)
+        return await aiohttp_client(app, cookie_jar=DummyCookieJar())
+
+    return serve
+
+
+class Raw:
+    """A connection that sends exactly these bytes."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+
+    async def __call__(self, *requests: bytes) -> bytes:
+        """Send the requests one after the other on one connection; return all that came back until it was closed."""
+        reader, writer = await asyncio.open_connection(self._client.host, self._client.port)
+        try:
+            for request in requests:
+                writer.write(request)
+            await writer.drain()
+            return await asyncio.wait_for(reader.read(), 10)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def get(self, *header_lines: bytes, path: bytes = b"/") -> bytes:
+        """Send one GET with these header lines."""
+        lines = [b"GET " + path + b" HTTP/1.1", b"Host: test", *header_lines, b"Connection: close", b"", b""]
+        return await self(b"\r\n".join(lines))
+
+
+@pytest.fixture
+def raw() -> Callable[[TestClient], Raw]:
+    """Speak to a served application byte by byte."""
+    return Raw

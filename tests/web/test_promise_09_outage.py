@@ -1,0 +1,331 @@
+"""Promise 9: an outage logs nobody out."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from aiohttp_spry_session import AdapterError, SessionRecord, get_session
+from aiohttp_spry_session.identifiers import handle_of
+
+from ..support import Recorder, identifier_in, sending
+
+
+async def increment(request: web.Request) -> web.Response:
+    return web.Response(text=str(await get_session(request).increment("n")))
+
+
+async def write(request: web.Request) -> web.Response:
+    await get_session(request).set("n", 1)
+    return web.Response(text="written")
+
+
+async def read(request: web.Request) -> web.Response:
+    return web.json_response(await get_session(request).get("n"))
+
+
+async def untouched(request: web.Request) -> web.Response:
+    return web.Response(text="fine")
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    await get_session(request).set("n", 1)
+    response = web.StreamResponse()
+    response.enable_compression(web.ContentCoding.gzip)
+    await response.prepare(request)
+    await response.write(b"streamed")
+    return response
+
+
+PATHS = {"write": write, "read": read, "untouched": untouched, "stream": stream, "increment": increment}
+
+FAILURES = {
+    "error": OSError("disk on fire"),
+    "timeout": TimeoutError(),
+    "anything": KeyError("x"),
+    "ours": AdapterError("load", "told so"),
+}
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
+@pytest.mark.parametrize("error", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("path", ["write", "read", "stream", "increment"])
+async def test_failing_store_is_503_and_the_cookie_stays(serve, make_manager, store, path, error, lazy):
+    """No use of the session pretends that there is none; once the store is back all is as it was."""
+    client = await serve(make_manager(lazy=lazy), **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+    store.fail(error=error)
+    response = await client.get(f"/{path}", headers=sending(identifier))
+    assert response.status == 503
+    assert identifier_in(response.headers) is None
+    assert "disk" not in await response.text()
+    store.work()
+    assert await (await client.get("/read", headers=sending(identifier))).json() == 1
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "renew", "rotate"])
+async def test_failing_write_is_503_and_changes_nothing(serve, manager, store, clock, operation):
+    """A write that fails leaves the session as it was, and the client with the cookie that it has."""
+    actions = {
+        "create": lambda session: session.set("n", 2),
+        "update": lambda session: session.set("n", 2),
+        "renew": lambda session: session.renew(),
+        "rotate": lambda session: session.rotate(),
+    }
+
+    async def act(request: web.Request) -> web.Response:
+        await actions[operation](get_session(request))
+        return web.Response()
+
+    client = await serve(manager, act=act, **PATHS)
+    headers = {} if operation == "create" else sending(identifier_in((await client.get("/write")).headers))
+    store.fail(operation)
+    response = await client.get("/act", headers=headers)
+    assert response.status == 503
+    assert identifier_in(response.headers) is None
+    store.work()
+    assert await (await client.get("/read", headers=headers)).json() == (1 if headers else None)
+
+
+async def test_hanging_store_is_503(serve, make_manager, store):
+    """A store that does not answer is given up on after the time-out."""
+    client = await serve(make_manager(timeout=0.02), **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+
+    async def hang(operation: str) -> None:
+        await asyncio.Event().wait()
+
+    store.before = hang
+    assert (await client.get("/read", headers=sending(identifier))).status == 503
+    assert (await client.get("/write")).status == 503
+    store.work()
+    assert await (await client.get("/read", headers=sending(identifier))).json() == 1
+
+
+async def test_page_without_a_session_works_during_an_outage(serve, manager, store):
+    """A failed early load matters only to a handler that uses its session."""
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+    store.fail()
+    response = await client.get("/untouched", headers=sending(identifier))
+    assert (response.status, identifier_in(response.headers)) == (200, None)
+
+
+async def test_properties_after_a_failed_load_raise_adapter_error(serve, manager, store):
+    """The plain properties do not pretend that there is no session either."""
+    seen: list[AdapterError] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        with pytest.raises(AdapterError) as caught:
+            _ = get_session(request).is_new
+        seen.append(caught.value)
+        return web.Response()
+
+    client = await serve(manager, handler, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+    store.fail("load")
+    assert (await client.get("/", headers=sending(identifier))).status == 200
+    assert seen[0].operation == "load"
+    assert isinstance(seen[0].__cause__, AdapterError)
+    assert isinstance(seen[0].__cause__.__cause__, OSError)
+
+
+async def test_explicit_load_tries_again(serve, manager, store):
+    """A handler that asks once more after a failed early load gets the session when the store is back."""
+
+    async def handler(request: web.Request) -> web.Response:
+        store.work()
+        session = get_session(request)
+        await session.load()
+        return web.json_response(await session.get("n"))
+
+    client = await serve(manager, handler, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+    store.fail("load")
+    assert await (await client.get("/", headers=sending(identifier))).json() == 1
+
+
+async def test_store_that_answers_garbage_is_503(serve, manager, store):
+    """Anything but a record or None is a failure of the store, not an absent session."""
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+
+    for garbage in ("a string", 7, object()):
+
+        async def answer(handle: str, garbage: object = garbage) -> object:
+            return garbage
+
+        store.load = answer
+        assert (await client.get("/read", headers=sending(identifier))).status == 503
+    del store.load
+    assert await (await client.get("/read", headers=sending(identifier))).json() == 1
+
+
+GARBAGE_FIELDS = {
+    "payload": {"payload": "text"},
+    "version": {"version": "1"},
+    "created_at": {"created_at": None},
+    "expires_at": {"expires_at": "tomorrow"},
+    "owner": {"owner": b"u"},
+}
+
+
+@pytest.mark.parametrize("fields", GARBAGE_FIELDS.values(), ids=GARBAGE_FIELDS)
+async def test_record_of_wrong_types_is_503(serve, manager, memory, clock, fields):
+    """A record that is none, as from a driver that decodes bytes to str, is a failure of the store."""
+    good = {"payload": b"", "version": 1, "created_at": clock(), "expires_at": clock() + 60, "owner": None}
+
+    async def answer(handle: str) -> SessionRecord:
+        return SessionRecord(**{**good, **fields})
+
+    manager.adapter.load = answer
+    client = await serve(manager, **PATHS)
+    assert (await client.get("/read", headers=sending("x" * 43))).status == 503
+
+
+async def test_corrupt_record_is_an_absent_one_and_reported(serve, manager, store, caplog):
+    """One damaged record costs one session, with a line in the log that names its handle."""
+    events = Recorder(manager)
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+    handle = handle_of(identifier)
+    record = await store.inner.load(handle)
+    damaged = record.payload[:-1] + bytes([record.payload[-1] ^ 1])
+    await store.inner.update(handle, SessionRecord(damaged, 2, record.created_at, record.expires_at))
+    response = await client.get("/read", headers=sending(identifier))
+    assert (response.status, await response.json(), identifier_in(response.headers)) == (200, None, None)
+    assert events.told[-1] == ("rejected", "corrupt")
+    errors = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert errors == [f"the stored session {handle} is corrupt and counts as absent"]
+    assert identifier_in((await client.get("/write", headers=sending(identifier))).headers) not in (None, identifier)
+
+
+async def test_conflict_that_does_not_end_is_503(serve, manager, store, monkeypatch):
+    """A commit that loses every race is given up on; nothing is stored and the cookie stays."""
+    monkeypatch.setattr("aiohttp_spry_session.commits.MAX_ATTEMPTS", 5)
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+
+    async def update(handle: str, record: SessionRecord) -> bool:
+        return False
+
+    store.update = update
+    response = await client.get("/increment", headers=sending(identifier))
+    assert (response.status, identifier_in(response.headers)) == (503, None)
+    del store.update
+    assert await (await client.get("/read", headers=sending(identifier))).json() == 1
+
+
+async def test_swallowed_failure_is_not_repaired_silently(serve, manager, store):
+    """A handler may catch AdapterError and answer as it likes; its changes are tried once more at the commit."""
+
+    async def handler(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.set("n", 7)
+        with pytest.raises(AdapterError):
+            await session.save()
+        store.work()
+        return web.Response(text="sorry")
+
+    client = await serve(manager, handler, **PATHS)
+    store.fail("create")
+    response = await client.get("/")
+    identifier = identifier_in(response.headers)
+    assert await response.text() == "sorry"
+    assert await (await client.get("/read", headers=sending(identifier))).json() == 7
+
+
+def parse(data: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Split one response by hand, by its framing as RFC 9112 has it; whatever is left over is a failure."""
+    head, _, rest = data.partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
+    assert len(headers) == len(lines)
+    if headers.get(b"transfer-encoding") == b"chunked":
+        assert b"content-length" not in headers
+        body = b""
+        while True:
+            size, _, rest = rest.partition(b"\r\n")
+            length = int(size, 16)
+            body, end, rest = body + rest[:length], rest[length : length + 2], rest[length + 2 :]
+            assert end == b"\r\n"
+            if not length:
+                break
+    else:
+        length = int(headers[b"content-length"])
+        body, rest = rest[:length], rest[length:]
+        assert len(body) == length
+    assert rest == b""
+    if headers.get(b"content-encoding") == b"gzip":
+        body = gzip.decompress(body)
+    return int(status.split()[1]), headers, body
+
+
+async def test_503_in_place_of_a_stream_is_well_formed(serve, manager, store, raw):
+    """The framing that a stream had announced to the connection is not used for the 503 that leaves instead."""
+    client = await serve(manager, **PATHS)
+    status, _, body = parse(await raw(client).get(path=b"/stream"))
+    assert (status, body) == (200, b"streamed")
+    store.fail("create")
+    answer = await raw(client).get(b"Accept-Encoding: gzip", path=b"/stream")
+    status, headers, body = parse(answer)
+    assert (status, body) == (503, b"Sessions are not available at the moment.")
+    assert b"set-cookie" not in headers
+
+
+async def test_500_in_place_of_a_stream_is_well_formed(serve, make_manager, raw):
+    """Likewise where something else than the store fails while a stream is being prepared."""
+    client = await serve(make_manager(identifier_generator=lambda: "not a cookie value"), **PATHS)
+    status, _, body = parse(await raw(client).get(path=b"/stream"))
+    assert status == 500
+    assert b"500 Internal Server Error" in body
+
+
+async def test_connection_lives_on_after_a_503_in_place_of_a_stream(serve, manager, store, raw):
+    """The next request on the same connection gets its own answer."""
+    client = await serve(manager, **PATHS)
+    store.fail("create")
+    answer = await raw(client)(
+        b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n",
+        b"GET /untouched HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+    )
+    first, second, third = answer.split(b"HTTP/1.1 ")
+    assert first == b""
+    assert parse(b"HTTP/1.1 " + second)[0] == 503
+    assert parse(b"HTTP/1.1 " + third)[::2] == (200, b"fine")
+
+
+async def test_outage_after_the_headers_closes_the_connection(serve, manager, store, caplog, raw):
+    """What was set during a stream and cannot be stored is no success: the body does not end as announced."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        session = get_session(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"begun")
+        await session.set("n", 2)
+        store.fail("update")
+        return response
+
+    client = await serve(manager, handler, **PATHS)
+    identifier = identifier_in((await client.get("/write")).headers)
+    answer = await raw(client).get(f"Cookie: SPRY_SESSION_ID={identifier}".encode())
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert not answer.endswith(b"0\r\n\r\n")
+    store.work()
+    assert await (await client.get("/read", headers=sending(identifier))).json() == 1
+
+
+async def test_url_brings_no_line_break_into_the_log(serve, manager, store, caplog):
+    """A percent-encoded line break in the URL does not become one in the log (ASVS 16.4.1)."""
+    client = await serve(manager, **{"{any:.*}": write})
+    store.fail("create")
+    response = await client.get(URL("/x%0Aforged%0D?y=%0A", encoded=True))
+    assert response.status == 503
+    mine = [record.getMessage() for record in caplog.records if record.name == "aiohttp_spry_session"]
+    assert mine == ["GET /x%0Aforged%0D: session store: create: failed (OSError)"]
