@@ -1,0 +1,193 @@
+"""Keeps what each visitor's recent requests did with the session: store calls, cookies, events.
+
+It stays in memory, and bounded: so many visitors, so many requests of each. Only masked cookies and handles get here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from aiohttp import hdrs, web
+
+from aiohttp_spry_session import SessionAdapter, SessionEvent, SessionManager, SessionRecord
+
+from .assets import is_asset
+
+__all__ = ["PANEL", "Entry", "Recorder", "RecordingAdapter"]
+
+T = TypeVar("T")
+
+MAX_VISITORS = 256
+MAX_ENTRIES = 80
+MAX_EVENTS = 10
+MAX_PATH = 80
+
+PANEL = "/activity/panel"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request, as far as it has come."""
+
+    method: str
+    path: str
+    at: float
+    status: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    events: list[str] = field(default_factory=list)
+    cookies: list[str] = field(default_factory=list)
+    came_with: str | None = None
+    """The handle of the live session that the visitor presented."""
+    handle: str | None = None
+    """The handle of the session that the visitor has now."""
+    ended: bool = False
+    """Whether the request ended the session that it came with."""
+
+
+CURRENT: ContextVar[Entry | None] = ContextVar("current", default=None)
+ENTRY = web.RequestKey("entry", Entry)
+
+
+class Recorder:
+    """Records requests, and finds those of one visitor again by their session's handle."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._logs: OrderedDict[str, deque[Entry]] = OrderedDict()
+        signals = (
+            manager.on_created,
+            manager.on_renewed,
+            manager.on_rotated,
+            manager.on_destroyed,
+            manager.on_rejected,
+        )
+        for signal in signals:
+            signal.append(self._on_event)
+
+    def of(self, handle: str) -> list[Entry]:
+        """Return a visitor's recent requests, the newest first."""
+        return list(reversed(self._logs.get(handle, ())))
+
+    @web.middleware
+    async def middleware(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Open an entry for the request, unless it asks for the record itself, or for a style sheet."""
+        if is_asset(request) or request.path == PANEL:
+            return await handler(request)
+        entry = request[ENTRY] = Entry(request.method, request.path[:MAX_PATH], time.time())
+        token = CURRENT.set(entry)
+        try:
+            return await handler(request)
+        finally:
+            CURRENT.reset(token)
+
+    async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """File the entry when the headers leave; a stream's goes on counting."""
+        entry = request.get(ENTRY)
+        if entry is None or entry.status:
+            return
+        entry.status = response.status
+        entry.cookies = [masked(header) for header in response.headers.getall(hdrs.SET_COOKIE, ())]
+        if entry.calls:
+            self._file(entry)
+
+    def _file(self, entry: Entry) -> None:
+        # A log follows its session through rotations, and ends with it: the next person at this computer should not
+        # read what the last one did.
+        log = None if entry.came_with is None else self._logs.pop(entry.came_with, None)
+        if entry.handle is None:
+            return
+        if log is None or entry.ended:
+            log = deque(maxlen=MAX_ENTRIES)
+        log.append(entry)
+        self._logs[entry.handle] = log
+        while len(self._logs) > MAX_VISITORS:
+            self._logs.popitem(last=False)
+
+    async def _on_event(self, event: SessionEvent) -> None:
+        entry = CURRENT.get()
+        if entry is None:
+            return
+        if len(entry.events) < MAX_EVENTS:
+            entry.events.append(f"{event.name} ({event.reason}) {event.handle[:12]}")
+        if event.name in ("created", "rotated"):
+            entry.handle = event.handle
+        elif event.name == "destroyed" and event.reason == "destroy":
+            entry.handle, entry.ended = None, True
+
+
+class RecordingAdapter(SessionAdapter):
+    """Passes every call on to another adapter, and notes it for the request that made it."""
+
+    def __init__(self, inner: SessionAdapter) -> None:
+        super().__init__(expiration=inner.expiration)
+        self._inner = inner
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The clock of the adapter inside."""
+        return self._inner.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:
+        self._inner.clock = clock
+
+    @property
+    def purge_interval(self) -> float:  # type: ignore[override]
+        """Seconds between two calls of :meth:`purge`."""
+        return self._inner.purge_interval
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        record = await noted("load", self._inner.load(handle))
+        entry = CURRENT.get()
+        if entry is not None and entry.handle is None and record is not None and not record.retired:
+            entry.came_with = entry.handle = handle
+        return record
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return await noted("create", self._inner.create(handle, record))
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        return await noted("update", self._inner.update(handle, record))
+
+    async def destroy(self, handle: str) -> None:
+        await noted("destroy", self._inner.destroy(handle))
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        return await noted("renew", self._inner.renew(handle, expires_at))
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+        return await noted("rotate", self._inner.rotate(old, new, record, grace=grace))
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        return await noted("find", self._inner.find(owner))
+
+    async def purge(self) -> int:
+        return await self._inner.purge()
+
+    async def open(self) -> None:
+        await self._inner.open()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def noted(operation: str, call: Awaitable[T]) -> T:
+    """Await a store call, and count it for the request that is being handled, if one is."""
+    entry = CURRENT.get()
+    if entry is not None:
+        entry.calls[operation] += 1
+    return await call
+
+
+def masked(header: str) -> str:
+    """Return a ``Set-Cookie`` header without its secret."""
+    name, _, rest = header.partition("=")
+    value, semicolon, attributes = rest.partition(";")
+    hidden = f"•••••••• ({len(value)} characters)" if value.strip('"') else value
+    return f"{name}={hidden}{semicolon}{attributes}"

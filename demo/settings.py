@@ -1,0 +1,31 @@
+"""What the application is started with, and the keys under which its parts find each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from aiohttp_spry_session import SessionAdapter, SessionManager
+
+__all__ = ["MANAGER", "SETTINGS", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one running demo."""
+
+    adapter: SessionAdapter
+    https: bool = False
+    """Whether browsers reach it over HTTPS, through a proxy that ends TLS."""
+    interval: float = 1.0
+    """Seconds between two looks at the session in a stream or a WebSocket."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme that the browser sees."""
+        return "https" if self.https else "http"
+
+
+SETTINGS = web.AppKey("settings", Settings)
+MANAGER = web.AppKey("manager", SessionManager)
