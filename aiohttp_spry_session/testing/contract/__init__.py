@@ -1,0 +1,33 @@
+"""The contract of :class:`~aiohttp_spry_session.SessionAdapter` as tests. Needs pytest and pytest-asyncio."""
+
+from .inputs import InputLaws
+from .life import LifeLaws
+from .moves import MoveLaws
+from .owners import OwnerLaws
+from .races import RaceLaws
+from .records import RecordLaws
+
+__all__ = ["AdapterContract"]
+
+
+class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, RaceLaws, InputLaws, LifeLaws):
+    """Proves that an adapter keeps the contract of :class:`~aiohttp_spry_session.SessionAdapter`.
+
+    Subclass it and give it one fixture, which returns a function that makes adapters::
+
+        class TestMyAdapter(AdapterContract):
+            @pytest.fixture
+            def make_adapter(self, tmp_path):
+                return lambda: MyAdapter(tmp_path / "store")
+
+    All adapters that the function makes during one test have to share one store, which is empty when the test begins.
+    The kit opens them, gives them a :class:`~aiohttp_spry_session.testing.FakeClock`, and closes them.
+
+    What an adapter does not do it says with a class attribute, and the tests then hold it to that:
+
+    - ``shares_store = False``: each adapter has a store of its own, as in the memory of a process
+    - ``finds_owners = False``: ``find`` raises ``NotImplementedError``
+    - ``purges = False``: the store lets go of expired records by itself, and ``purge`` returns 0
+    - ``fails_when_closed = False``: it has no connection, and works without being opened
+    - ``survives_reopening = False``: what it held is gone once it was closed
+    """
