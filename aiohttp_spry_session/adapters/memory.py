@@ -15,6 +15,8 @@ from ..events import logger
 __all__ = ["MemorySessionAdapter"]
 
 _SLICES_PER_LIFETIME = 64
+_ENDLESS_SLICE = 3600.0
+_AFTER_ALL_ENDS = 1e15
 _STEP = 500
 
 
@@ -22,11 +24,14 @@ class MemorySessionAdapter(SessionAdapter):
     """Keeps sessions in this process: for development, tests, and a single process whose sessions may go with it.
 
     It stores the same bytes as every other adapter. Expired sessions leave by themselves: a few with each new one, and
-    all of them whenever :meth:`purge` runs.
+    all of them whenever :meth:`purge` runs. It needs no opening, and closing it changes nothing.
 
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
-    :param max_sessions: how many sessions may be kept; ``None``: no limit. One more evicts the session that is nearest to
-        its end (as good as: within a 64th of ``expiration``), and a warning is logged, at most once a minute.
+    :param max_sessions: how many records may be held; ``None``: no limit. What a rotation leaves behind for a minute
+        counts too. One record more evicts the one that is nearest to its end (as good as: within a 64th of
+        ``expiration``), and of sessions without an end the one that began first (within an hour). A warning is logged,
+        at most once a minute.
+    :raises ValueError: for an unusable option.
     """
 
     def __init__(
@@ -42,10 +47,13 @@ class MemorySessionAdapter(SessionAdapter):
             raise ValueError(f"max_sessions must be a whole number above 0, or None for no limit, not {max_sessions!r}")
         self.max_sessions = max_sessions
         self._records: dict[str, SessionRecord] = {}
-        self._owners: dict[str, set[str]] = {}
-        # Handles by the slice of time in which their record ends: one that was renewed since stands in a later one too.
+        # One handle stands for itself, which saves the set that most owners do not need.
+        self._owners: dict[str, str | set[str]] = {}
+        # Handles by the slice of time in which their record ends. A handle whose record moved or went stays until
+        # it is looked at; whenever one is left so, two of its slice are looked at, so these are never the greater part.
         self._ends: dict[float, deque[str]] = {}
-        self._slice = max(1.0, (self.expiration or 0.0) / _SLICES_PER_LIFETIME)
+        self._first = math.inf  # no slice is earlier
+        self._slice = _ENDLESS_SLICE if self.expiration is None else max(1.0, self.expiration / _SLICES_PER_LIFETIME)
         self._evicted = 0
         self._warned_at = -math.inf
 
@@ -55,8 +63,9 @@ class MemorySessionAdapter(SessionAdapter):
     async def create(self, handle: str, record: SessionRecord) -> bool:
         if self._get(handle) is not None:
             return False
-        self._sweep(limit=2)
-        if self.max_sessions is not None and len(self._records) >= self.max_sessions:
+        if self._first <= self.clock() // self._slice:
+            self._sweep()
+        if self.max_sessions is not None and handle not in self._records and len(self._records) >= self.max_sessions:
             self._evict()
         self._put(handle, record)
         return True
@@ -69,7 +78,10 @@ class MemorySessionAdapter(SessionAdapter):
         return True
 
     async def destroy(self, handle: str) -> None:
-        self._remove(handle)
+        record = self._records.get(handle)
+        if record is not None:
+            self._forget(handle, record)
+            self._tidy(self._slice_of(record))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         current = self._get(handle)
@@ -85,24 +97,31 @@ class MemorySessionAdapter(SessionAdapter):
             return False
         self._put(new, record)
         self._put(old, retire(record, new, now=self.clock(), grace=grace))
+        if self.max_sessions is not None and len(self._records) > self.max_sessions:
+            self._evict()
         return True
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        handles = self._owners.get(owner, ())
         found: dict[str, SessionRecord] = {}
-        for handle in self._owners.get(owner, ()):
+        for handle in (handles,) if isinstance(handles, str) else handles:
             record = self._get(handle)
-            if record is not None:
+            if record is not None and not record.retired:
                 found[handle] = record
         return found
 
     async def purge(self) -> int:
-        purged = 0
-        while True:
-            removed, looked_at = self._sweep(limit=_STEP)
-            purged += removed
-            if looked_at < _STEP:
-                return purged
-            await asyncio.sleep(0)
+        now = self.clock()
+        purged = looked_at = 0
+        for when in sorted(when for when in self._ends if when <= now // self._slice):
+            for _ in range(len(self._ends.get(when, ()))):
+                if when not in self._ends:  # others emptied it meanwhile
+                    break
+                purged += self._look(when, now)
+                looked_at += 1
+                if looked_at % _STEP == 0:
+                    await asyncio.sleep(0)
+        return purged
 
     def __len__(self) -> int:
         """How many records are held, retired and not yet purged ones included."""
@@ -114,63 +133,103 @@ class MemorySessionAdapter(SessionAdapter):
 
     def _put(self, handle: str, record: SessionRecord) -> None:
         previous = self._records.get(handle)
-        if previous is not None and previous.owner != record.owner:
-            self._disown(handle, previous)
         self._records[handle] = record
-        if record.owner is not None:
-            self._owners.setdefault(record.owner, set()).add(handle)
-        when = self._slice_of(record)
-        if previous is None or self._slice_of(previous) != when:
-            self._ends.setdefault(when, deque()).append(handle)
+        if previous is None:
+            self._own(handle, record)
+            self._enqueue(handle, self._slice_of(record))
+            return
+        if previous.owner != record.owner:
+            self._disown(handle, previous)
+            self._own(handle, record)
+        if previous.expires_at is not record.expires_at or previous.created_at is not record.created_at:
+            past, when = self._slice_of(previous), self._slice_of(record)
+            if past != when:
+                self._enqueue(handle, when)
+                self._tidy(past)
 
-    def _remove(self, handle: str) -> None:
-        record = self._records.pop(handle, None)
-        if record is not None:
-            self._disown(handle, record)
+    def _forget(self, handle: str, record: SessionRecord) -> None:
+        del self._records[handle]
+        self._disown(handle, record)
+
+    def _own(self, handle: str, record: SessionRecord) -> None:
+        if record.owner is None:
+            return
+        handles = self._owners.setdefault(record.owner, handle)
+        if isinstance(handles, set):
+            handles.add(handle)
+        elif handles != handle:
+            self._owners[record.owner] = {handles, handle}
 
     def _disown(self, handle: str, record: SessionRecord) -> None:
-        if record.owner is not None:
-            handles = self._owners[record.owner]
-            handles.discard(handle)
-            if not handles:
-                del self._owners[record.owner]
+        if record.owner is None:
+            return
+        handles = self._owners[record.owner]
+        if isinstance(handles, set) and len(handles) > 1:
+            handles.remove(handle)
+        else:
+            del self._owners[record.owner]
 
     def _slice_of(self, record: SessionRecord) -> float:
-        return math.inf if record.expires_at is None else record.expires_at // self._slice
+        if record.expires_at is None:
+            return _AFTER_ALL_ENDS + record.created_at // self._slice
+        return record.expires_at // self._slice
 
-    def _sweep(self, *, limit: int) -> tuple[int, int]:
-        """Look at so many handles whose slice is past; return how many were removed and looked at."""
+    def _enqueue(self, handle: str, when: float) -> None:
+        handles = self._ends.get(when)
+        if handles is None:
+            self._ends[when] = deque((handle,))
+            self._first = min(self._first, when)
+        else:
+            handles.append(handle)
+
+    def _earliest(self) -> float:
+        if self._first not in self._ends:
+            self._first = min(self._ends, default=math.inf)
+        return self._first
+
+    def _take(self, when: float) -> tuple[str, SessionRecord | None]:
+        """Take a handle out of a slice; return it with its record, unless that is elsewhere or gone."""
+        handles = self._ends[when]
+        handle = handles.popleft()
+        if not handles:
+            del self._ends[when]
+        record = self._records.get(handle)
+        return handle, record if record is not None and self._slice_of(record) == when else None
+
+    def _look(self, when: float, now: float) -> bool:
+        """Look at one handle of a slice; return whether its record had expired, and was removed."""
+        handle, record = self._take(when)
+        if record is None:
+            return False
+        if record.is_expired(now):
+            self._forget(handle, record)
+            return True
+        self._enqueue(handle, when)
+        return False
+
+    def _tidy(self, when: float) -> None:
         now = self.clock()
-        removed = looked_at = 0
-        while self._ends and looked_at < limit:
-            first = min(self._ends)
-            if first >= now // self._slice:
+        for _ in range(2):
+            if when in self._ends:
+                self._look(when, now)
+
+    def _sweep(self) -> None:
+        now = self.clock()
+        for _ in range(2):
+            when = self._earliest()
+            if when > now // self._slice:
                 break
-            handles = self._ends[first]
-            while handles and looked_at < limit:
-                handle = handles.popleft()
-                looked_at += 1
-                record = self._records.get(handle)
-                if record is not None and record.is_expired(now):
-                    self._remove(handle)
-                    removed += 1
-            if not handles:
-                del self._ends[first]
-        return removed, looked_at
+            self._look(when, now)
 
     def _evict(self) -> None:
-        while True:
-            first = min(self._ends)
-            handles = self._ends[first]
-            handle = handles.popleft()
-            if not handles:
-                del self._ends[first]
-            record = self._records.get(handle)
-            if record is not None and self._slice_of(record) == first:
-                break
-        self._remove(handle)
-        self._evicted += 1
+        record = None
+        while record is None:
+            handle, record = self._take(self._earliest())
+        self._forget(handle, record)
         now = self.clock()
+        if record.is_expired(now):
+            return
+        self._evicted += 1
         if now - self._warned_at >= 60.0:
             logger.warning(
                 "max_sessions=%s is reached: %s sessions evicted so far, the last was %s",
