@@ -60,23 +60,21 @@ class GuardedStore:
 
     async def resolve(self, handle: str) -> Resolved:
         """Return the record that a handle leads to, following rotations that are within their grace."""
-        return await self._follow(handle, lambda successor: successor.grace_until > self._clock())
-
-    async def resolve_fully(self, handle: str) -> Resolved:
-        """Return the record that a handle leads to, following every rotation."""
-        return await self._follow(handle, lambda successor: True)
-
-    async def _follow(self, handle: str, leads: Callable[[Successor], bool]) -> Resolved:
         record = await self.load(handle)
         for _ in range(MAX_ROTATIONS):
-            if record is None or not record.retired:
-                break
-            successor = successor_of(record)
-            if successor is None or not successor.handle or not leads(successor):
+            successor = _next(record)
+            if successor is None or successor.grace_until <= self._clock():
                 break
             handle = successor.handle
             record = await self.load(handle)
         return Resolved(handle, record)
+
+    async def trail(self, handle: str) -> list[str]:
+        """Return a handle and those that every rotation since has given the session."""
+        handles = [handle]
+        while len(handles) < MAX_ROTATIONS and (successor := _next(await self.load(handles[-1]))) is not None:
+            handles.append(successor.handle)
+        return handles
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
         """Store a new record."""
@@ -203,6 +201,12 @@ class _Turn:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.users = 0
+
+
+def _next(record: SessionRecord | None) -> Successor | None:
+    """Return what took over from a record, if it was rotated away."""
+    successor = successor_of(record) if record is not None and record.retired else None
+    return successor if successor is not None and successor.handle else None
 
 
 def _check_record(operation: str, record: object) -> None:

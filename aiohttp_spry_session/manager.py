@@ -200,12 +200,16 @@ class SessionManager:
         :raises NotImplementedError: where the adapter keeps no index of owners.
         """
         check_owner(owner)
+        if keep is not None:
+            await keep.load()
         ended = 0
         # A second look, for what a rotation moved out of sight of the first.
         for _ in range(2):
-            kept = None if keep is None else (await self._store.resolve_fully(keep.handle)).handle
-            for handle in await self._store.find(owner):
-                if handle != kept:
+            found = await self._store.find(owner)
+            # Asked after the look, the trail has whatever handle the kept session was found under.
+            kept = [] if keep is None else await self._store.trail(keep.handle)
+            for handle in found:
+                if handle not in kept:
                     ended += await self.revoke(handle)
         return ended
 
