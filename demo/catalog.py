@@ -22,11 +22,29 @@ class Product:
 GOODS = {
     product.id: product
     for product in (
-        Product("sencha", "Sencha", "Green, grassy, a little sweet. 100 g.", {"EUR": 940, "GBP": 810, "USD": 1020}),
-        Product("assam", "Assam", "Black and malty; takes milk. 125 g.", {"EUR": 720, "GBP": 620, "USD": 780}),
-        Product("rooibos", "Rooibos", "Red, mild, no caffeine. 150 g.", {"EUR": 580, "GBP": 500, "USD": 630}),
         Product(
-            "oolong", "Oolong", "Rolled by hand, for many infusions. 75 g.", {"EUR": 1450, "GBP": 1250, "USD": 1570}
+            "sencha",
+            "Sencha",
+            "Green, grassy, a little sweet. 100\N{NO-BREAK SPACE}g.",
+            {"EUR": 940, "GBP": 810, "USD": 1020},
+        ),
+        Product(
+            "assam",
+            "Assam",
+            "Black and malty; takes milk. 125\N{NO-BREAK SPACE}g.",
+            {"EUR": 720, "GBP": 620, "USD": 780},
+        ),
+        Product(
+            "rooibos",
+            "Rooibos",
+            "Red, mild, no caffeine. 150\N{NO-BREAK SPACE}g.",
+            {"EUR": 580, "GBP": 500, "USD": 630},
+        ),
+        Product(
+            "oolong",
+            "Oolong",
+            "Rolled by hand, for many infusions. 75\N{NO-BREAK SPACE}g.",
+            {"EUR": 1450, "GBP": 1250, "USD": 1570},
         ),
         Product("teapot", "Teapot", "Stoneware, holds three cups.", {"EUR": 3400, "GBP": 2900, "USD": 3700}),
         Product("cup", "Cup", "Stoneware, without a handle.", {"EUR": 1100, "GBP": 950, "USD": 1190}),

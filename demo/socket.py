@@ -16,7 +16,7 @@ from .settings import SETTINGS
 __all__ = ["setup"]
 
 MAX_MESSAGE_BYTES = 1024
-SOCKETS = web.AppKey("sockets", WeakSet[web.WebSocketResponse])
+SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("sockets", WeakSet)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -65,7 +65,8 @@ async def converse(socket: web.WebSocketResponse, session: Session, interval: fl
 
 async def close_all(app: web.Application) -> None:
     """Close what is open when the server stops."""
-    for socket in list(app[SOCKETS]):
+    sockets = app[SOCKETS]
+    for socket in list(sockets):
         await socket.close(code=WSCloseCode.GOING_AWAY)
 
 
