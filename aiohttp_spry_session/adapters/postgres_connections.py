@@ -1,0 +1,148 @@
+"""Connections to a PostgreSQL server: the adapter's own, or borrowed from an application's pool."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+__all__ = ["Connections", "connections_from", "is_collision", "is_connection_lost", "is_rolled_back"]
+
+_connect: Callable[..., Awaitable[Any]] = asyncpg.connect
+
+_COLLISIONS = "40"
+"""The class of SQLSTATE for what the server rolled back on behalf of another transaction: deadlock, serialization."""
+
+_ROLLED_BACK = ("22", "23", "54", _COLLISIONS)
+"""Classes of SQLSTATE that blame the statement: data, integrity, limits, collisions."""
+
+
+def is_rolled_back(error: BaseException) -> bool:
+    """Whether a statement certainly took no effect, for a reason of its own: the connection is fine.
+
+    After any other error the connection is given up, and nobody knows whether a write took effect.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        return _sqlstate(error).startswith(_ROLLED_BACK)
+    # The driver's own DataError: the parameters could not be encoded, and nothing was sent.
+    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+
+
+def is_collision(error: BaseException) -> bool:
+    """Whether the server rolled a statement back that may succeed when it is tried again."""
+    return isinstance(error, asyncpg.PostgresError) and _sqlstate(error).startswith(_COLLISIONS)
+
+
+def _sqlstate(error: asyncpg.PostgresError) -> str:
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else ""
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether it was the connection that failed, so that another one may do better."""
+    lost = asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError, ConnectionError
+    return isinstance(error, lost) and not is_rolled_back(error)
+
+
+class Connections(abc.ABC):
+    """Where the adapter gets a connection for a batch.
+
+    :param timeout: seconds to get one, and seconds for one use: then it is aborted.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+
+    @abc.abstractmethod
+    def use(self, *, limited: bool = True) -> AbstractAsyncContextManager[Any]:
+        """Lend a connection; where the server is away or does not answer in time, raise.
+
+        :param limited: ``False``: the use may take as long as it likes.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Close what is the adapter's own."""
+
+    async def fetch(self, statement: str, *parameters: object) -> list[Any]:
+        """Run a statement in a transaction of its own, and return its rows."""
+        async with self.use() as connection:
+            rows: list[Any] = await connection.fetch(statement, *parameters)
+        return rows
+
+    @contextmanager
+    def _guard(self, connection: Any, *, limited: bool) -> Iterator[None]:
+        """Abort a connection that does not answer, or whose state nobody knows.
+
+        The driver's own time limit would ask the server to cancel, and wait for that: a server that hangs never does.
+        """
+        alarm = asyncio.get_running_loop().call_later(self._timeout, connection.terminate) if limited else None
+        try:
+            yield
+        except BaseException as error:
+            if not is_rolled_back(error):
+                connection.terminate()
+            if alarm is not None and alarm.when() <= asyncio.get_running_loop().time():
+                raise TimeoutError(f"PostgreSQL did not answer within {self._timeout} s") from error
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+
+class OwnConnection(Connections):
+    """One connection, made when it is first needed and made anew when it was lost. Its users take turns."""
+
+    def __init__(self, dsn: str, timeout: float) -> None:
+        super().__init__(timeout)
+        self._dsn = dsn
+        self._turn = asyncio.Lock()
+        self._connection: Any = None
+
+    @asynccontextmanager
+    async def use(self, *, limited: bool = True) -> AsyncIterator[Any]:
+        async with self._turn:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await _connect(self._dsn, timeout=self._timeout)
+            with self._guard(self._connection, limited=limited):
+                yield self._connection
+
+    async def close(self) -> None:
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(Exception):
+                    await connection.close(timeout=self._timeout)
+
+
+class BorrowedConnections(Connections):
+    """Connections of the application's pool, each taken for one use."""
+
+    def __init__(self, pool: Any, timeout: float) -> None:
+        super().__init__(timeout)
+        self._pool = pool
+
+    @asynccontextmanager
+    async def use(self, *, limited: bool = True) -> AsyncIterator[Any]:
+        connection = await self._pool.acquire(timeout=self._timeout)
+        try:
+            with self._guard(connection, limited=limited):
+                yield connection
+        finally:
+            # What was done is done, even if the pool fails to reset its connection: it makes another then.
+            with suppress(Exception):
+                await self._pool.release(connection, timeout=self._timeout)
+
+    async def close(self) -> None:
+        """Leave the pool to its owner."""
+
+
+def connections_from(pool_or_dsn: Any, timeout: float) -> Connections:
+    """Return connections of the pool, or one to the server that the DSN names."""
+    if isinstance(pool_or_dsn, str):
+        return OwnConnection(pool_or_dsn, timeout)
+    return BorrowedConnections(pool_or_dsn, timeout)
