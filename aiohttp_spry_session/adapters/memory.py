@@ -222,7 +222,7 @@ class MemorySessionAdapter(SessionAdapter):
             self._look(when, now)
 
     def _evict(self) -> None:
-        record = None
+        handle, record = self._take(self._earliest())
         while record is None:
             handle, record = self._take(self._earliest())
         self._forget(handle, record)

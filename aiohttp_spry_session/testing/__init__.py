@@ -1,4 +1,7 @@
-"""The kit for adapter authors and for tests of applications."""
+"""The kit for adapter authors and for tests of applications.
+
+Nothing here needs pytest but :class:`AdapterContract` and the fixtures in :mod:`.plugin`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .clock import FakeClock
+from .faulty import Fault, FaultyAdapter
+from .sessions import StoredSession, start_session
 
 if TYPE_CHECKING:
     from .contract import AdapterContract
@@ -13,17 +18,20 @@ if TYPE_CHECKING:
 __all__ = [
     "AdapterContract",
     "FakeClock",
+    "Fault",
+    "FaultyAdapter",
+    "StoredSession",
+    "start_session",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # The contract is the one part that needs pytest; the others work with any test runner, and in scripts.
-    if name == "AdapterContract":
+    if name != "AdapterContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if f"{__name__}.contract" not in sys.modules:
         import pytest
 
-        if f"{__name__}.contract" not in sys.modules:
-            pytest.register_assert_rewrite(f"{__name__}.contract")
-        from .contract import AdapterContract
+        pytest.register_assert_rewrite(f"{__name__}.contract")
+    from .contract import AdapterContract
 
-        return AdapterContract
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return AdapterContract

@@ -1,0 +1,63 @@
+"""Fixtures for tests of applications, on top of pytest-aiohttp.
+
+Enable them in the ``conftest.py`` at the root of the tests::
+
+    pytest_plugins = ["aiohttp_spry_session.testing.plugin"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol
+
+import pytest
+from aiohttp import CookieJar, web
+from aiohttp.test_utils import TestClient
+
+from ..manager import SessionManager
+from .sessions import StoredSession, start_session
+
+__all__ = ["MakeSessionClient", "session_client"]
+
+
+class MakeSessionClient(Protocol):
+    """What the fixture :func:`session_client` is."""
+
+    def __call__(
+        self,
+        app: web.Application,
+        *,
+        owner: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        key: str = "session",
+        manager: SessionManager | None = None,
+    ) -> Awaitable[tuple[TestClient[web.Request, web.Application], StoredSession]]:
+        """Serve an application; return a client that has a session already, and that session."""
+        ...
+
+
+@pytest.fixture
+def session_client(aiohttp_server: Any, aiohttp_client: Any) -> MakeSessionClient:
+    """Serve an application to a client that has a session already.
+
+    ::
+
+        async def test_checkout(session_client):
+            client, session = await session_client(make_app(), owner="ada", values={"basket": ["tea"]})
+            response = await client.post("/checkout")
+            assert response.status == 200
+            assert await session.get("basket") == []
+
+    The arguments are those of :func:`~aiohttp_spry_session.testing.start_session`. The client sends back ``Secure``
+    cookies too, although the test server speaks plain HTTP.
+    """
+
+    async def make(
+        app: web.Application, **options: Any
+    ) -> tuple[TestClient[web.Request, web.Application], StoredSession]:
+        server = await aiohttp_server(app)
+        jar = CookieJar(unsafe=True, quote_cookie=False, treat_as_secure_origin=server.make_url("/"))
+        client = await aiohttp_client(server, cookie_jar=jar)
+        return client, await start_session(client, **options)
+
+    return make
