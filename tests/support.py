@@ -153,3 +153,24 @@ def identifier_in(headers: CIMultiDictProxy[str], name: str = COOKIE) -> str | N
 def sending(identifier: str, name: str = COOKIE) -> dict[str, str]:
     """The headers of a request that presents an identifier."""
     return {"Cookie": f"{name}={identifier}"}
+
+
+class Pause:
+    """A place in a handler where a test lets other requests go first."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def here(self) -> None:
+        self.reached.set()
+        await asyncio.wait_for(self.go_on.wait(), 10)
+
+    async def during(self, request: Awaitable[Any], *others: Callable[[], Awaitable[Any]]) -> Any:
+        """Start a request, wait until it is here, let the others happen, and return what the request gives."""
+        task = asyncio.ensure_future(request)
+        await asyncio.wait_for(self.reached.wait(), 10)
+        for other in others:
+            await other()
+        self.go_on.set()
+        return await asyncio.wait_for(task, 10)

@@ -7,10 +7,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from aiohttp import DummyCookieJar, web
+from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient
 
 from aiohttp_spry_session import SessionManager, setup
+from aiohttp_spry_session.identifiers import handle_of
+
+from ..support import identifier_in, sending
+from .handlers import PATHS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[TestClient]]
@@ -67,3 +71,43 @@ class Raw:
 def raw() -> Callable[[TestClient], Raw]:
     """Speak to a served application byte by byte."""
     return Raw
+
+
+class Visitor:
+    """A client that asks under one identifier, or none, and takes over whatever identifier it is given."""
+
+    def __init__(self, client: TestClient, identifier: str | None = None) -> None:
+        self.client = client
+        self.identifier = identifier
+
+    async def ask(self, path: str, **options: Any) -> ClientResponse:
+        """Send a GET; return the response, read."""
+        headers = {} if self.identifier is None else sending(self.identifier)
+        response = await self.client.get(path, headers=headers, allow_redirects=False, **options)
+        await response.read()
+        given = identifier_in(response.headers)
+        if given is not None:
+            self.identifier = given or None
+        return response
+
+    def twin(self) -> Visitor:
+        """The same browser, in a request of its own."""
+        return Visitor(self.client, self.identifier)
+
+    @property
+    def handle(self) -> str:
+        assert self.identifier is not None
+        return handle_of(self.identifier)
+
+
+@pytest.fixture
+def visit(serve: Serve) -> Callable[..., Awaitable[Visitor]]:
+    """Serve the usual handlers and whatever else is given; return a visitor who holds the values ``n=1``, or nothing."""
+
+    async def visit(manager: SessionManager, *, new: bool = False, **paths: Handler) -> Visitor:
+        visitor = Visitor(await serve(manager, **{**PATHS, **paths}))
+        if not new:
+            await visitor.ask("/write?n=1")
+        return visitor
+
+    return visit
