@@ -7,8 +7,10 @@ import fnmatch
 import os
 
 from . import __doc__ as description
-from . import whole
+from . import micro, whole
 from .cases import names
+
+_PARTS = ("all", "whole", "micro", "scale", "contention", "report")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,6 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
         return
     if args.nice:
         os.nice(args.nice)
+    if args.part in ("micro", "all"):
+        micro.run()
     if args.part in ("whole", "all"):
         whole.run(
             _selected(args.only),
@@ -33,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="?", default="all", choices=("all", "whole"))
+    parser.add_argument("part", nargs="?", default="all", choices=_PARTS)
     parser.add_argument("--only", help="names of measurements, or patterns, with commas (whole)")
     parser.add_argument("--list", action="store_true", help="print the names of all measurements (whole)")
     parser.add_argument("--loops", default="asyncio", help="asyncio, uvloop, or both with a comma (whole)")

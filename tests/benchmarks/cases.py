@@ -12,7 +12,10 @@ CASES = ("untouched", "read", "write", "ten")
 
 OURS = ("memory", "memory-lazy", "sqlite", "sqlite-lazy", "redis", "postgres")
 OTHERS = ("aiohttp-session-redis", "aiohttp-session-encrypted")
-VARIANTS = ("bare", *OURS, *OTHERS)
+BASELINES = ("bare", "empty")
+"""aiohttp alone, and with an empty middleware and response hook: the least that any session library can cost."""
+
+VARIANTS = (*BASELINES, *OURS, *OTHERS)
 
 DATA = {"user": "ada@example.org", "theme": "dark", "language": "en"}
 """What each session holds: 60 bytes, more or less, in any encoding."""
@@ -26,7 +29,7 @@ def names() -> list[str]:
     """Return the names of all measurements."""
     found = ["bare"]
     for variant in VARIANTS[1:]:
-        cases = CASES[:1] if variant.endswith("lazy") else CASES
+        cases = CASES[:1] if variant == "empty" or variant.endswith("lazy") else CASES
         found += [f"{variant}-{case}" for case in cases]
     return found
 
@@ -41,7 +44,7 @@ def split(name: str) -> tuple[str, str]:
 
 def handlers(variant: str) -> dict[str, Handler]:
     """Return a variant's handlers by the names of the cases, and ``start``, which starts a session."""
-    if variant == "bare":
+    if variant in BASELINES:
         return {"untouched": _untouched, "start": _untouched}
     if variant in OTHERS:
         return _handlers_of_aiohttp_session()

@@ -26,6 +26,11 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     return {"median": median, "low": low, "high": high}
 
 
+def best(values: Sequence[float]) -> float:
+    """Return the least of repeated timings: whatever else the machine does can only make them longer."""
+    return min(values)
+
+
 def save(name: str, result: dict[str, Any]) -> None:
     """Store one part's results, with what they were measured on."""
     DIRECTORY.mkdir(exist_ok=True)

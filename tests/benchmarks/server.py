@@ -13,7 +13,7 @@ from aiohttp import web
 
 from aiohttp_spry_session import SessionManager, adapter_from_url, setup
 
-from .cases import OTHERS, VARIANTS, handlers
+from .cases import OTHERS, VARIANTS, Handler, handlers
 
 
 def application(variant: str, url: str) -> web.Application:
@@ -24,6 +24,9 @@ def application(variant: str, url: str) -> web.Application:
     app.router.add_get("/cpu", _cpu)
     if variant in OTHERS:
         _set_up_aiohttp_session(app, variant, url)
+    elif variant == "empty":
+        app.middlewares.append(_empty_middleware)
+        app.on_response_prepare.append(_empty_hook)
     elif variant != "bare":
         setup(app, SessionManager(adapter_from_url(url, expiration=24 * 60 * 60), lazy=variant.endswith("-lazy")))
     return app
@@ -31,6 +34,15 @@ def application(variant: str, url: str) -> web.Application:
 
 async def _cpu(request: web.Request) -> web.Response:
     return web.Response(text=f"{time.process_time_ns()}")
+
+
+@web.middleware
+async def _empty_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    return await handler(request)
+
+
+async def _empty_hook(request: web.Request, response: web.StreamResponse) -> None:
+    pass
 
 
 def _set_up_aiohttp_session(app: web.Application, variant: str, url: str) -> None:

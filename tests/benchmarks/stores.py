@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+DURABLE = tuple(part for name in ("fsync", "synchronous_commit", "full_page_writes") for part in ("-c", f"{name}=on"))
+"""PostgreSQL as it comes; the tests' server runs without."""
 
 
 def available(variant: str) -> bool:
     """Whether a variant's adapter, driver and server are installed."""
-    if "redis" in variant:
-        ours = variant == "redis"
-        needed = ["redis", "aiohttp_spry_session.adapters.redis" if ours else "aiohttp_session"]
-        return shutil.which("redis-server") is not None and all(map(_importable, needed))
     if variant == "postgres":
-        return False
+        found = shutil.which("postgres") or glob.glob("/usr/lib/postgresql/*/bin/postgres")
+        return bool(found) and _importable("asyncpg")
+    if variant in ("redis", "aiohttp-session-redis"):
+        library = "redis" if variant == "redis" else "aiohttp_session"
+        return shutil.which("redis-server") is not None and _importable("redis") and _importable(library)
     if variant == "aiohttp-session-encrypted":
         return _importable("aiohttp_session") and _importable("cryptography")
     return True
@@ -27,56 +28,55 @@ def available(variant: str) -> bool:
 
 @contextmanager
 def urls(variants: Iterable[str], directory: Path) -> Iterator[dict[str, str]]:
-    """Start what the variants need; return the URL of each one's store."""
-    found: dict[str, str] = {}
-    wanted = set(variants)
-    with _redis(directory, wanted=any("redis" in variant for variant in wanted)) as redis:
-        for number, variant in enumerate(sorted(wanted)):
+    """Start what the variants need; return the URL of each one's store.
+
+    The servers inherit the cores of this process.
+    """
+    wanted = list(variants)
+    with ExitStack() as stack:
+        redis = stack.enter_context(_redis()) if any("redis" in variant for variant in wanted) else ""
+        postgres = stack.enter_context(_postgres()) if "postgres" in wanted else ""
+        found: dict[str, str] = {}
+        for variant in wanted:
             if variant.startswith("sqlite"):
                 found[variant] = f"sqlite:///{directory}/{variant}.db"
             elif "redis" in variant:
-                found[variant] = f"{redis}/{number % 16}"
+                found[variant] = redis
+            elif variant == "postgres":
+                found[variant] = postgres
             else:
                 found[variant] = "memory://"
         yield found
 
 
 @contextmanager
-def _redis(directory: Path, *, wanted: bool) -> Iterator[str]:
-    if not wanted:
-        yield ""
-        return
-    port = _free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen([*command, "--dir", str(directory)], stdout=subprocess.DEVNULL)
+def _redis() -> Iterator[str]:
+    from tests.servers.process import guardian
+    from tests.servers.redis import RedisServer
+
+    server = RedisServer()
     try:
-        _wait_for(port)
-        yield f"redis://127.0.0.1:{port}"
+        server.start()
+        yield server.url
     finally:
-        server.terminate()
-        server.wait()
+        server.close()
+        guardian.dismiss()
+
+
+@contextmanager
+def _postgres() -> Iterator[str]:
+    from tests.servers.postgres import PostgresServer
+    from tests.servers.process import guardian
+
+    server = PostgresServer(*DURABLE)
+    try:
+        server.initialise()
+        server.start()
+        yield server.dsn
+    finally:
+        server.close()
+        guardian.dismiss()
 
 
 def _importable(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("the store's server did not start")
+    return importlib.util.find_spec(name) is not None
