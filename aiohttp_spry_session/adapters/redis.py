@@ -1,0 +1,266 @@
+"""Sessions in Redis or Valkey: one server, a master behind Sentinels, or a Cluster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    RedisError,
+    ResponseError,
+)
+
+from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire, successor_of
+from ..events import logger
+from ..exceptions import AdapterError
+from . import redis_scripts as scripts
+from .redis_connections import Call, Cluster, Connections, Server
+from .redis_owners import OwnerIndex
+from .redis_records import Stored, decode, encode, end_of, milliseconds, pack_time, to_bytes, to_str
+from .redis_scripts import LEASE_SECONDS, Script
+
+__all__ = ["RedisSessionAdapter"]
+
+_MAX_ATTEMPTS = 8
+_TOO_SLOW = f"the steps of the operation lie more than {LEASE_SECONDS} s apart on the server's clock"
+
+
+class RedisSessionAdapter(SessionAdapter):
+    """Keeps sessions in Redis or Valkey (from version 6 on), for any number of processes and machines.
+
+    Each operation is one script on one key, so the promises hold on a Cluster too. Concurrent operations share a trip.
+
+    A write is sent once and never repeated, whatever retries the client is configured with: one whose answer was lost
+    raises, and has been applied once or not at all. (The one exception raises less: a rotation whose answer was lost
+    is looked up.) A server that was away is used again as soon as it answers.
+
+    Redis forgets a session by itself, no earlier than at its end. It has to be configured not to forget one before:
+    with ``maxmemory-policy noeviction``, and persistence where a restart of the server must not end every session.
+
+    :param client_or_url: a ``redis.asyncio.Redis`` (also one of ``Sentinel.master_for``) or ``RedisCluster``, which
+        stays open after :meth:`close` and of which two connections are used (two for each node); or a URL as redis-py
+        takes it, ``redis://user:password@host:6379/0``, ``rediss://...`` for TLS, ``unix:///path``, whose connections
+        open and close with the adapter.
+    :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
+    :param prefix: what every key begins with; applications with different prefixes do not see each other's sessions.
+    :raises ValueError: for an unusable option. No message repeats the URL, which may hold a password.
+    """
+
+    def __init__(
+        self,
+        client_or_url: Redis | RedisCluster | str,
+        *,
+        expiration: timedelta | float | None = timedelta(minutes=20),
+        prefix: str = "spry:",
+    ) -> None:
+        super().__init__(expiration=expiration)
+        if not isinstance(prefix, str):
+            raise ValueError(f"prefix must be a str, not {type(prefix).__name__}")
+        self.prefix = prefix
+        self._source = _checked(client_or_url)
+        self._own: Redis | None = None
+        self._connections: Connections | None = None
+        self._owners = OwnerIndex(self)
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        stored = await self.peek(handle)
+        if stored is None or stored.record.is_expired(self.clock()) or not await self.is_settled(handle, stored):
+            return None
+        return stored.record
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return bool(await self._write_new(handle, record, ttl=self._ttl(record.expires_at)))
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        return await self._replace(handle, record)
+
+    async def destroy(self, handle: str) -> None:
+        await self.call(self.session_key(handle), scripts.DESTROY)
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        indexed, lease = -math.inf, b""
+        for _ in range(_MAX_ATTEMPTS):
+            end, ttl = end_of(expires_at), self._ttl(expires_at)
+            arguments = (self._now(), pack_time(end), ttl, pack_time(indexed), lease)
+            answer, *owner = await self.call(self.session_key(handle), scripts.RENEW, *arguments)
+            if answer == scripts.BE_INDEXED:
+                indexed, lease = end, await self._owners.add(to_str(owner[0]), handle, ttl)
+            elif answer != scripts.IS_PENDING:
+                return bool(answer == scripts.DONE)
+            elif await self.load(handle) is None:
+                return False
+        raise AdapterError("renew", _TOO_SLOW)
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+        """Let the session go on under a new handle, in three steps of one key each.
+
+        First the new record is reserved: written, but not live unless the old handle leads to it. Then the old record
+        is retired, which is the one moment at which everybody sees the rotation. Then the reservation is confirmed.
+        Cut short before the second step nothing has happened, and the reservation goes by itself; cut short after it,
+        whoever follows the old handle finds the session.
+        """
+        successor = retire(record, new, now=self.clock(), grace=grace)
+        longest = max(RETIRED_SECONDS, grace) + 2 * LEASE_SECONDS
+        ttl = milliseconds(min(end_of(record.expires_at) - self.clock(), longest))
+        reserved_at = await self._write_new(new, record, origin=old, ttl=ttl)
+        if reserved_at == scripts.REFUSED:
+            return False
+        lease = b"%d" % reserved_at
+        try:
+            retired = await self._replace(old, successor, lease=lease)
+        except (RedisError, OSError):
+            if not await self._leads_to(old, new):
+                raise
+            retired = True
+        if not retired:
+            await self.destroy(new)
+            return False
+        ttl = self._ttl(record.expires_at)
+        if await self.call(self.session_key(new), scripts.ACTIVATE, ttl, lease) == scripts.REFUSED:
+            raise AdapterError("rotate", _TOO_SLOW)
+        return True
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        return await self._owners.find(owner)
+
+    async def open(self) -> None:
+        """Connect; a server that is away now will be used once it is there, and a warning is logged.
+
+        :raises AdapterError: where the server answers, but refuses the user or a command.
+        """
+        client = self._source
+        if isinstance(client, str):
+            client = self._own = _client_of(client)
+        self._connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client)
+        try:
+            await self.peek("")
+        except (AdapterError, AuthenticationError, AuthorizationError, ResponseError) as error:
+            await self.close()
+            raise AdapterError("open", f"the server refuses the adapter ({type(error).__name__})") from error
+        except (RedisError, OSError) as error:
+            logger.warning("the session store does not answer yet (%s): %s", type(error).__name__, error)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Finish what is under way; close the connections, where the adapter opened them."""
+        connections, self._connections = self._connections, None
+        own, self._own = self._own, None
+        if connections is not None:
+            await connections.drain()
+        if own is not None:
+            await own.aclose()
+
+    async def call(self, key: bytes, script: Script | None = None, *arguments: bytes) -> Any:
+        """Carry out a script on one key, or where there is none read it; for this package."""
+        if self._connections is None:
+            raise AdapterError(
+                "call", "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+            )
+        return await self._connections.call(Call(key, script, arguments))
+
+    def session_key(self, handle: str) -> bytes:
+        """Return the key that holds a session."""
+        return to_bytes(f"{self.prefix}s:{handle}")
+
+    def owner_key(self, owner: str) -> bytes:
+        """Return the key that holds an owner's index."""
+        return to_bytes(f"{self.prefix}o:{owner}")
+
+    async def peek(self, handle: str) -> Stored | None:
+        """Return what is kept for a handle, whatever its state; ``None`` for nothing, and for what cannot be read."""
+        data = await self.call(self.session_key(handle))
+        if data is None:
+            return None
+        stored = decode(data)
+        if stored is None:
+            logger.error("the stored session %s is corrupt and counts as absent", handle)
+        return stored
+
+    async def is_settled(self, handle: str, stored: Stored) -> bool:
+        """Whether a record is no reservation, or one whose rotation happened; then it is confirmed."""
+        if stored.origin is None:
+            return True
+        if not await self._leads_to(stored.origin, handle):
+            return False
+        ttl = self._ttl(stored.record.expires_at)
+        await self.call(self.session_key(handle), scripts.ACTIVATE, ttl, b"")
+        return True
+
+    async def _leads_to(self, old: str, new: str) -> bool:
+        stored = await self.peek(old)
+        if stored is None or not stored.record.retired:
+            return False
+        successor = successor_of(stored.record)
+        return successor is not None and successor.handle == new
+
+    async def _write_new(self, handle: str, record: SessionRecord, *, origin: str | None = None, ttl: bytes) -> int:
+        """Store a new record, in its owner's index first; return ``REFUSED``, or the server's time in seconds."""
+        for _ in range(_MAX_ATTEMPTS):
+            indexed, lease = await self._indexed(handle, record)
+            value = encode(record, indexed=indexed, origin=origin)
+            answer = await self.call(self.session_key(handle), scripts.CREATE, self._now(), value, ttl, lease)
+            if answer != scripts.BE_INDEXED:
+                return int(answer)
+        raise AdapterError("create", _TOO_SLOW)
+
+    async def _replace(self, handle: str, record: SessionRecord, *, lease: bytes = b"") -> bool:
+        """Replace the previous version; with a ``lease`` of a reservation only as long as that holds."""
+        indexed = -math.inf
+        for _ in range(_MAX_ATTEMPTS):
+            value, ttl = encode(record, indexed=indexed), self._ttl(record.expires_at)
+            answer = await self.call(self.session_key(handle), scripts.UPDATE, self._now(), value, ttl, lease)
+            if answer == scripts.IS_PENDING:
+                if await self.load(handle) is None:
+                    return False
+            elif answer != scripts.BE_INDEXED:
+                return bool(answer == scripts.DONE)
+            elif record.owner is None:
+                return False
+            else:
+                indexed, lease = await self._indexed(handle, record)
+        raise AdapterError("update", _TOO_SLOW)
+
+    async def _indexed(self, handle: str, record: SessionRecord) -> tuple[float, bytes]:
+        """Put a record into its owner's index; return until when it is there, and the lease of that."""
+        if record.owner is None:
+            return -math.inf, b""
+        lease = await self._owners.add(record.owner, handle, self._ttl(record.expires_at))
+        return end_of(record.expires_at), lease
+
+    def _now(self) -> bytes:
+        return pack_time(self.clock())
+
+    def _ttl(self, expires_at: float | None) -> bytes:
+        return milliseconds(end_of(expires_at) - self.clock())
+
+
+def _client_of(url: str) -> Redis:
+    # The adapter bounds the time of an answer by itself, and a command is never to be repeated.
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=None, protocol=2)
+
+
+def _checked(client_or_url: Redis | RedisCluster | str) -> Redis | RedisCluster | str:
+    if isinstance(client_or_url, str):
+        try:
+            pool: Any = _client_of(client_or_url).connection_pool
+            pool.make_connection()
+        except (TypeError, ValueError):
+            raise ValueError(
+                "the URL must be redis://[user:password@]host[:port][/database], rediss://... or "
+                "unix://[user:password@]/path[?db=database], with options that redis-py knows"
+            ) from None
+    elif not isinstance(client_or_url, Redis | RedisCluster):
+        raise ValueError(
+            "client_or_url must be a redis.asyncio.Redis or RedisCluster client, or a URL, "
+            f"not {type(client_or_url).__module__}.{type(client_or_url).__qualname__}"
+        )
+    return client_or_url
