@@ -1,0 +1,1 @@
+"""The documentation's examples, run; its links and tables, checked."""
