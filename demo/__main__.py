@@ -28,15 +28,14 @@ def main() -> None:
     url = f"http://{bracketed(arguments.host)}:{arguments.port}/"
 
     def announce(_: object) -> None:
-        store = arguments.store if "@" not in arguments.store else urlsplit(arguments.store).scheme
-        sys.stdout.write(f"The shop is open at {url} (sessions: {store}). Ctrl+C closes it.\n")
+        sys.stdout.write(f"The shop is open at {url} (sessions: {label(arguments.store)}). Ctrl+C closes it.\n")
         sys.stdout.flush()
 
     try:
         web.run_app(
             create_app(settings), host=arguments.host, port=arguments.port, print=announce, shutdown_timeout=5.0
         )
-    except (AdapterError, OSError) as error:
+    except (AdapterError, OSError, OverflowError) as error:
         sys.exit(f"The demo cannot start: {error}")
 
 
@@ -58,6 +57,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "use a Secure cookie with the __Host- prefix, and send Strict-Transport-Security",
     )
     return parser.parse_args(arguments)
+
+
+def label(store: str) -> str:
+    """Return what to call a store on the screen: its URL, but for one that holds a password."""
+    return urlsplit(store).scheme if "@" in store else store
 
 
 def bracketed(host: str) -> str:

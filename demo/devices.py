@@ -76,7 +76,8 @@ async def note_last_seen(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Keep a signed-in session's last use, to the minute: exact times would cost a write for every request."""
-    if not is_asset(request) and await current_account(request) is not None:
+    found = request.match_info.http_exception is None
+    if found and not is_asset(request) and await current_account(request) is not None:
         session = request[SESSION]
         device = await session.get(DEVICE)
         now = datetime.now(UTC)

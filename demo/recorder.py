@@ -99,11 +99,12 @@ class Recorder:
     def _file(self, entry: Entry) -> None:
         # A log follows its session through rotations, and ends with it: the next person at this computer should not
         # read what the last one did.
-        log = None if entry.came_with is None else self._logs.pop(entry.came_with, None)
+        past = self._logs.pop(entry.came_with, deque()) if entry.came_with is not None else deque()
         if entry.handle is None:
             return
-        if log is None or entry.ended:
-            log = deque(maxlen=MAX_ENTRIES)
+        log = self._logs.pop(entry.handle, None)
+        if log is None:
+            log = deque(() if entry.ended else past, maxlen=MAX_ENTRIES)
         log.append(entry)
         self._logs[entry.handle] = log
         while len(self._logs) > MAX_VISITORS:
