@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol
+from uuid import UUID
 from zlib import crc32
 
 import msgspec
 
-__all__ = ["Codec", "JSONCodec", "pack", "unpack"]
+__all__ = ["Codec", "JSONCodec", "pack", "read_codec", "unpack"]
 
 _MAX_DEPTH = 64
+# Left as they are, to be noticed as mapping keys: turned into str, two keys could become one (CVE-2026-25480).
+_KEPT = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
@@ -31,6 +36,15 @@ class Codec(Protocol):
         ...
 
 
+def read_codec(codec: Codec | None) -> Codec:
+    """Check the option ``codec``; ``None`` is a new :class:`JSONCodec`."""
+    if codec is None:
+        return JSONCodec()
+    if not (callable(getattr(codec, "encode", None)) and callable(getattr(codec, "decode", None))):
+        raise ValueError(f"codec must have the methods encode and decode; a {type(codec).__name__} has not")
+    return codec
+
+
 class JSONCodec:
     """Values as JSON, by msgspec.
 
@@ -42,7 +56,7 @@ class JSONCodec:
         """Return the UTF-8 JSON of a value."""
         kind = type(value)
         if kind is not str and kind is not bool and value is not None:
-            value = msgspec.to_builtins(value)
+            value = msgspec.to_builtins(value, builtin_types=_KEPT)
             _check_exact(value)
         return _encode(value)
 
