@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
@@ -13,14 +13,14 @@ from aiosignal import Signal
 
 from .adapter import SessionAdapter, SessionRecord, read_lifetime
 from .adapters.memory import MemorySessionAdapter
-from .codec import Codec, JSONCodec, unpack
+from .codec import Codec, read_codec, unpack
 from .commits import report_corrupt
-from .cookies import CookieWriter, SameSite
+from .cookies import CookieWriter, SameSite, is_cookie_value
 from .events import Events, SessionEvent
 from .guard import GuardedStore
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
 from .lifecycle import Lifecycle
-from .policy import Policy, read_max_bytes, read_timeout
+from .policy import Policy, read_flag, read_max_bytes, read_timeout, to_datetime
 from .session import Session, check_owner
 from .state import Services
 
@@ -97,10 +97,10 @@ class SessionManager:
             name=name,
             domain=domain,
             path=path,
-            secure=secure,
-            http_only=http_only,
+            secure=read_flag("secure", secure),
+            http_only=read_flag("http_only", http_only),
             same_site=same_site,
-            partitioned=partitioned,
+            partitioned=read_flag("partitioned", partitioned),
         )
         self.adapter = adapter
         self.name = name
@@ -111,12 +111,12 @@ class SessionManager:
         self.identifier_generator = identifier_generator
         self.same_site = same_site
         self.partitioned = partitioned
-        self.persistent = persistent
+        self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = rolling
-        self.autostart = autostart
-        self.lazy = lazy
-        self.codec: Codec = JSONCodec() if codec is None else codec
+        self.rolling = read_flag("rolling", rolling)
+        self.autostart = read_flag("autostart", autostart)
+        self.lazy = read_flag("lazy", lazy)
+        self.codec = read_codec(codec)
         self.max_bytes = read_max_bytes(max_bytes)
         self.timeout = read_timeout(timeout)
         self.clock = clock
@@ -185,7 +185,8 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         """
-        ended = await self._store.end(handle)
+        # What comes from a form may be anything; a store need not even be able to express it.
+        ended = await self._store.end(handle) if is_cookie_value(handle) else None
         if ended is None:
             return False
         await self._events.emit("destroyed", ended.handle, ended.owner, reason="revoke")
@@ -246,7 +247,7 @@ class SessionManager:
         return SessionInfo(
             handle=handle,
             owner=record.owner,
-            created_at=datetime.fromtimestamp(record.created_at, UTC),
-            expires_at=None if record.expires_at is None else datetime.fromtimestamp(record.expires_at, UTC),
+            created_at=to_datetime(record.created_at),
+            expires_at=None if record.expires_at is None else to_datetime(record.expires_at),
             values=values,
         )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from .adapter import SessionRecord, latest, read_lifetime
 from .cookies import MAX_LIFETIME_SECONDS
 
-__all__ = ["Policy", "read_max_bytes", "read_timeout"]
+__all__ = ["Policy", "read_flag", "read_max_bytes", "read_timeout", "to_datetime"]
+
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,29 @@ class Policy:
             return None
         if expires_at is None:
             return MAX_LIFETIME_SECONDS
-        return min(max(math.ceil(expires_at - now), 1), MAX_LIFETIME_SECONDS)
+        # In this order of arguments even a clock that went to infinity leaves a usable figure.
+        return math.ceil(min(MAX_LIFETIME_SECONDS, max(1, expires_at - now)))
+
+
+def to_datetime(seconds: float) -> datetime:
+    """Return Unix seconds as an aware ``datetime``; past what that can hold (year 9999), its nearest end."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return _LAST if seconds > 0 else _FIRST
 
 
 def read_max_bytes(value: int | None) -> int | None:
     """Check the option ``max_bytes``."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ValueError(f"max_bytes must be a whole number above 0, or None for no limit, not {value!r}")
+    return value
+
+
+def read_flag(name: str, value: bool) -> bool:
+    """Check an option that is switched on or off."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
     return value
 
 

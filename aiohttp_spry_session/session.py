@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
 from .adapter import read_lifetime
@@ -11,6 +11,7 @@ from .codec import Codec
 from .exceptions import SessionNotLoadedError, SessionValueError
 from .keys import SessionKey, key_name
 from .lifecycle import Lifecycle
+from .policy import to_datetime
 from .state import Status
 
 __all__ = ["Session"]
@@ -68,13 +69,13 @@ class Session:
     def created_at(self) -> datetime | None:
         """When the session was started, or last bound to its owner, in UTC; ``None`` while it is not stored yet."""
         record = self._loaded().record
-        return None if record is None else _utc(record.created_at)
+        return None if record is None else to_datetime(record.created_at)
 
     @property
     def expires_at(self) -> datetime | None:
         """When the session will end, in UTC; ``None`` for never, and while it is not stored yet."""
         record = self._loaded().record
-        return None if record is None or record.expires_at is None else _utc(record.expires_at)
+        return None if record is None or record.expires_at is None else to_datetime(record.expires_at)
 
     @property
     def owner(self) -> str | None:
@@ -331,7 +332,3 @@ def check_owner(owner: str) -> str:
 
 def _default(key: str | SessionKey[Any], default: Any) -> Any:
     return key.default if default is None and isinstance(key, SessionKey) else default
-
-
-def _utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
