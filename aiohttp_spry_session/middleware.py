@@ -205,6 +205,9 @@ class _Cycle:
     def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
         if life.used:
             add_vary_cookie(response.headers)
+        if not self._hooked and life.cookie is not CookieAction.KEEP:
+            # One that the handler set becomes a header only when the response is prepared.
+            response.cookies.pop(self._manager.name, None)
         if life.cookie is CookieAction.SEND:
             self._manager.cookie_writer.write(response.headers, life.identifier, max_age=self._manager.max_age(life))
         elif life.cookie is CookieAction.EXPIRE:
