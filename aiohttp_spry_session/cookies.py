@@ -31,7 +31,7 @@ MAX_LIFETIME_SECONDS = 400 * 24 * 60 * 60
 
 _MAX_ATTRIBUTE_BYTES = 1024
 _MAX_VALUES = 4
-_NOT_IN_VALUE = frozenset('",;\\ ')
+_COOKIE_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'",;\\')
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
@@ -39,7 +39,7 @@ _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
 
 def is_cookie_value(value: str) -> bool:
     """Whether a value is made of one or more cookie-octets (RFC 6265, 4.1.1), with no quotes around it."""
-    return value.isascii() and value.isprintable() and value != "" and _NOT_IN_VALUE.isdisjoint(value)
+    return value.isascii() and value != "" and not value.encode().translate(None, _COOKIE_OCTETS)
 
 
 def read_cookie(headers: Iterable[str], name: str) -> list[str]:

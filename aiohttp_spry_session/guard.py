@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .adapter import SessionAdapter, SessionRecord, Successor, retire, successor_of
 from .exceptions import AdapterError, ConflictError
@@ -184,9 +185,11 @@ class GuardedStore:
             if not turn.users:
                 del self._turns[handle]
 
-    async def _call(self, operation: str, call: Awaitable[T]) -> T:
+    @types.coroutine
+    def _call(self, operation: str, call: Awaitable[T]) -> Generator[Any, Any, T]:
+        # A generator, as `bounded` is: on a store in memory this is the hot path, and a coroutine more would show.
         try:
-            return await bounded(call, self._timeout)
+            return (yield from bounded(call, self._timeout))
         except AdapterError:
             raise
         except TimeoutError as error:

@@ -25,9 +25,10 @@ def handle_of(identifier: str) -> str:
     """Return the SHA-256 of an identifier as 64 hexadecimal digits.
 
     The store knows a session by this name only, so a stolen store opens no session (ASVS 14.1.2), and
-    looking it up leaks nothing through timing (CVE-2019-16782).
+    looking it up leaks nothing through timing (CVE-2019-16782). What is no identifier has a handle all the same, so
+    that its rejection can be told apart in a log.
     """
-    return sha256(identifier.encode()).hexdigest()
+    return sha256(identifier.encode(errors="backslashreplace")).hexdigest()
 
 
 class IdentifierSource:

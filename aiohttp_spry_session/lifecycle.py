@@ -89,7 +89,7 @@ class Lifecycle(Commits):
         known: list[str] = []
         retired = False
         for identifier in self._presented:
-            asked = _handle_of_anything(identifier)
+            asked = handle_of(identifier)
             if not is_cookie_value(identifier):
                 await self._reject(asked, "malformed")
                 continue
@@ -175,8 +175,3 @@ class Lifecycle(Commits):
 
     async def _reject(self, handle: str, reason: str) -> None:
         await self._services.events.emit("rejected", handle, reason=reason)
-
-
-def _handle_of_anything(identifier: str) -> str:
-    """Return a handle even for bytes that are no identifier, so that the rejection can be told apart in a log."""
-    return handle_of(identifier.encode("utf-8", "surrogateescape").decode("latin-1"))
