@@ -68,12 +68,10 @@ class Scheduler:
         self._unfinished = set(actors)
         tasks = {name: asyncio.create_task(self._act(name, act)) for name, act in actors.items()}
         try:
-            while self._unfinished:
-                await self._settle()
-                if self._waiting:
-                    await self._let_go()
-                elif self._unfinished:
+            while await self._settle():
+                if not self._waiting:
                     raise RuntimeError(f"these wait for each other, or for something else: {sorted(self._unfinished)}")
+                await self._let_go()
             return {name: await task for name, task in tasks.items()}
         finally:
             for task in tasks.values():
@@ -95,12 +93,13 @@ class Scheduler:
         turn.set_result(None)
         await self._busy
 
-    async def _settle(self) -> None:
-        """Wait until every actor is at the gate, has ended, or makes no step because it waits for another one."""
+    async def _settle(self) -> bool:
+        """Wait until every actor is at the gate, has ended, or waits for another one; return whether any goes on."""
         seen, quiet = self._moves, 0
         while quiet < _QUIET_TURNS and len(self._waiting) < len(self._unfinished):
             await asyncio.sleep(0)
             seen, quiet = (seen, quiet + 1) if seen == self._moves else (self._moves, 0)
+        return bool(self._unfinished)
 
 
 class Gate(SessionAdapter):

@@ -26,8 +26,6 @@ class Kind(Enum):
     """A request that presents the session's identifier."""
     FORGED = auto()
     """A request that presents an identifier which nobody issued."""
-    OUTSIDE = auto()
-    """The application outside a request."""
     CLOCK = auto()
     """Time: it passes the end of the session, unless that was renewed."""
 
@@ -42,12 +40,8 @@ class Scene:
     owner: str
 
 
-async def _do_nothing(session: Session, scene: Scene) -> Any:
-    return None
-
-
-async def _do_nothing_outside(scene: Scene) -> Any:
-    return None
+async def _read(session: Session, scene: Scene) -> Any:
+    return await session.get(CANARY)
 
 
 def _change_nothing(values: Values, actor: str) -> Any:
@@ -60,7 +54,7 @@ class Operation:
 
     :param run: what the request's handler awaits.
     :param apply: makes the same change to plain values, and returns what ``run`` must return.
-    :param outside: what is awaited outside a request, for this kind of operation.
+    :param outside: what is awaited instead, outside a request.
     :param changes: it reaches the store, or ``on_rejected`` tells that it was dropped.
     :param atomic: it may be answered 409, where the session has ended.
     :param moves: it gives the session a new identifier.
@@ -72,9 +66,9 @@ class Operation:
     """
 
     name: str
-    run: Callable[[Session, Scene], Awaitable[Any]] = _do_nothing
+    run: Callable[[Session, Scene], Awaitable[Any]] = _read
     apply: Callable[[Values, str], Any] = _change_nothing
-    outside: Callable[[Scene], Awaitable[Any]] = _do_nothing_outside
+    outside: Callable[[Scene], Awaitable[Any]] | None = None
     kind: Kind = Kind.REQUEST
     changes: bool = True
     atomic: bool = False
@@ -88,10 +82,6 @@ class Operation:
 
 def _apply_read(values: Values, actor: str) -> Any:
     return values.get(CANARY)
-
-
-async def _read(session: Session, scene: Scene) -> Any:
-    return await session.get(CANARY)
 
 
 async def _set(session: Session, scene: Scene) -> None:
@@ -174,13 +164,10 @@ _ALL = [
     Operation("bind", lambda session, scene: session.bind(scene.owner), atomic=True, moves=True, extends=True),
     Operation("destroy", lambda session, scene: session.destroy(), ends=True),
     Operation("destroy for good", lambda session, scene: session.destroy(regenerate=False), ends=True),
-    Operation(
-        "revoke", outside=lambda scene: scene.manager.revoke(scene.handle), kind=Kind.OUTSIDE, ends=True, counts=True
-    ),
+    Operation("revoke", outside=lambda scene: scene.manager.revoke(scene.handle), ends=True, counts=True),
     Operation(
         "revoke owner",
         outside=lambda scene: scene.manager.revoke_owner(scene.owner),
-        kind=Kind.OUTSIDE,
         ends=True,
         counts=True,
     ),

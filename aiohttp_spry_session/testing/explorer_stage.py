@@ -20,7 +20,7 @@ from ..middleware import get_session, session_middleware
 from .clock import FakeClock
 from .explorer_gate import ACTOR, Gate, Scheduler
 from .explorer_laws import Answer, History
-from .explorer_operations import CANARY, VALUES, Kind, Operation, Scene, Values
+from .explorer_operations import VALUES, Kind, Operation, Scene, Values
 
 __all__ = ["Stage", "Start"]
 
@@ -143,7 +143,7 @@ class Stage:
         operation = answer.operation
         if operation.kind is Kind.CLOCK:
             await scheduler.pass_gate(answer.actor, self._let_time_pass)
-        elif operation.kind is Kind.OUTSIDE:
+        elif operation.outside is not None:
             answer.result = await operation.outside(scene)
         else:
             await self._request(answer, scene)
@@ -183,10 +183,6 @@ class Stage:
         return {key: json.loads(value) for key, value in unpack(record.payload).items()}
 
     async def _probe(self, identifier: str) -> Any:
-        answer = Answer("", Operation("probe", _read_canary), self._clock.now, identifier)
+        answer = Answer("", Operation("probe"), self._clock.now, identifier)
         await self._request(answer, Scene("", self._managers[0], "", ""))
         return answer.result
-
-
-async def _read_canary(session: Any, scene: Scene) -> Any:
-    return await session.get(CANARY)

@@ -75,19 +75,12 @@ class Story:
             return
         elif call.method == "create":
             self._create(call, actor)
-        elif call.method == "update" and call.record is not None:
-            if call.inner:
-                return  # the call that it is a part of tells
-            self._live(call)
-            if call.record.retired:
-                self._end(call)
-            else:
-                self._write(call, actor)
         elif call.method == "renew":
-            self._live(call)
             self._renew(call, actor)
-        elif call.method == "rotate" and call.record is not None:
+        elif call.method == "rotate":
             self._rotate(call, actor)
+        elif not call.inner:  # of an inner update tells the call that it is a part of
+            self._update(call, actor)
 
     def follow(self, handle: str, now: float) -> Cell | None:
         """Return the live cell that a handle leads to, within graces."""
@@ -122,8 +115,11 @@ class Story:
             actor.landed.append(call)
         self.cells[call.handle] = Cell(values, actor.began + self._life)
 
-    def _write(self, call: Call, actor: Part) -> None:
+    def _update(self, call: Call, actor: Part) -> None:
         cell = self._live(call)
+        if call.record is not None and call.record.retired:
+            self._end(call)
+            return
         rolls = self._rolling and cell.ends_at - actor.began < self._life / 2
         if actor.operation.extends or rolls:
             cell.ends_at = max(cell.ends_at, actor.began + self._life)
@@ -151,6 +147,4 @@ class Story:
         cell.live, cell.successor, cell.grace_until = False, call.new, grace
 
     def _end(self, call: Call) -> None:
-        cell = self.cells.get(call.handle)
-        if cell is not None:
-            cell.live, cell.successor = False, ""
+        self.cells[call.handle] = Cell({}, 0.0, live=False)

@@ -1,0 +1,140 @@
+"""Every order of the store calls of concurrent requests keeps the promises."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import combinations_with_replacement
+
+import pytest
+
+from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SQLiteSessionAdapter
+from aiohttp_spry_session.testing.explorer import OPERATIONS, BrokenLawError, Explorer
+from aiohttp_spry_session.testing.explorer_gate import Scheduler
+
+from .minimal import MinimalAdapter
+
+NAMES = list(OPERATIONS)
+SINGLE = [name for name in NAMES if "," not in name and name != "destroy for good"]
+PAIRS = list(combinations_with_replacement(NAMES, 2))
+NEED_AN_INDEX = {"revoke owner", "revoke others"}
+SETTINGS = [
+    pytest.param({}, id="one process"),
+    pytest.param({"processes": 2}, id="two processes"),
+    pytest.param({"lazy": True}, id="lazy"),
+    pytest.param({"start": "grace"}, id="in grace"),
+    pytest.param({"start": "retired"}, id="rotated away"),
+]
+
+
+@pytest.mark.parametrize("first", SINGLE)
+async def test_every_order_of_every_pair(first: str) -> None:
+    """Two requests keep the promises in whatever order the store carries their calls out."""
+    explorer = Explorer(MemorySessionAdapter())
+    for second in SINGLE[SINGLE.index(first) :]:
+        assert await explorer.explore(first, second)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+async def test_some_orders_of_every_pair(settings: dict[str, object]) -> None:
+    """So they do in two processes, with late look-ups, and under rotated-away identifiers."""
+    explorer = Explorer(MemorySessionAdapter(), **settings)
+    for first, second in PAIRS:
+        await explorer.sample(first, second, orders=1)
+        if "start" in settings:
+            await explorer.sample(second, first, orders=1)
+
+
+async def test_some_orders_of_every_pair_on_the_default_methods() -> None:
+    """So they do on an adapter with the four methods that must be written, and no more."""
+    explorer = Explorer(MinimalAdapter())
+    for pair in PAIRS:
+        if NEED_AN_INDEX.isdisjoint(pair):
+            await explorer.sample(*pair, orders=3)
+
+
+async def test_some_orders_of_every_pair_on_sqlite() -> None:
+    """So they do on a store whose calls take time."""
+    adapter = SQLiteSessionAdapter(":memory:")
+    await adapter.open()
+    try:
+        explorer = Explorer(adapter)
+        for pair in PAIRS:
+            await explorer.sample(*pair, orders=1)
+    finally:
+        await adapter.close()
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+async def test_some_orders_of_some_trios(settings: dict[str, object]) -> None:
+    """Three requests keep them too."""
+    generator = random.Random(3)
+    explorer = Explorer(MemorySessionAdapter(), **settings)
+    for _ in range(100):
+        await explorer.sample(*generator.choices(NAMES, k=3), orders=2)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", NAMES)
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("adapter", [MemorySessionAdapter, MinimalAdapter])
+async def test_every_order_of_every_pair_in_every_setting(
+    adapter: type[SessionAdapter], settings: dict[str, object], first: str
+) -> None:
+    """Every order of two requests, the first of which may present a rotated-away identifier, keeps the promises."""
+    explorer = Explorer(adapter(), **settings)
+    for second in NAMES:
+        if adapter is not MinimalAdapter or NEED_AN_INDEX.isdisjoint({first, second}):
+            assert await explorer.explore(first, second)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("settings", SETTINGS)
+async def test_many_orders_of_many_trios(settings: dict[str, object]) -> None:
+    """Thousands of orders of three requests keep the promises."""
+    generator = random.Random(4)
+    explorer = Explorer(MemorySessionAdapter(), **settings)
+    for _ in range(5000):
+        await explorer.sample(*generator.choices(NAMES, k=3), orders=4)
+
+
+async def test_orders_are_counted() -> None:
+    """Three requests of one store call each have six orders; none is left out, none is tried twice."""
+    assert await Explorer(MemorySessionAdapter()).explore("read", "read", "read") == 6
+
+
+async def test_exploring_stops_at_the_limit() -> None:
+    """No more orders are tried than were asked for."""
+    assert await Explorer(MemorySessionAdapter()).explore("set", "set", limit=3) == 3
+
+
+async def test_the_store_is_left_empty() -> None:
+    """What the schedules stored is removed from the adapter."""
+    adapter = MemorySessionAdapter()
+    await Explorer(adapter).explore("rotate with grace", "destroy")
+    assert len(adapter) == 0
+
+
+async def test_sessions_that_never_expire_are_not_explored() -> None:
+    """The explorer says at once that it needs an end to move the clock past."""
+    with pytest.raises(ValueError, match="expire"):
+        Explorer(MemorySessionAdapter(expiration=None))
+
+
+async def test_actors_that_wait_for_each_other_are_noticed() -> None:
+    """A schedule that cannot go on says so instead of hanging."""
+    with pytest.raises(RuntimeError, match="wait for each other"):
+        await Scheduler(lambda waiting: 0).run({"a": asyncio.Event().wait})
+
+
+async def test_an_adapter_that_fails_is_noticed() -> None:
+    """A store call that raises is a 503, which breaks a law; the message tells the calls."""
+
+    class Failing(MemorySessionAdapter):
+        async def update(self, handle: str, record: object) -> bool:
+            raise OSError("out of reach")
+
+    with pytest.raises(
+        BrokenLawError, match=r"no needless failure: a was answered 503\n(.|\n)*a update s0 v2 -> OSError"
+    ):
+        await Explorer(Failing()).replay("set", schedule="aa")
