@@ -23,7 +23,7 @@ from ..exceptions import AdapterError
 from . import redis_scripts as scripts
 from .redis_connections import Call, Cluster, Connections, Server
 from .redis_owners import OwnerIndex
-from .redis_records import Stored, decode, encode, end_of, milliseconds, pack_time, to_bytes, to_str
+from .redis_records import Stored, decode, encode, end_of, pack_time, time_to_live, to_bytes, to_str
 from .redis_scripts import LEASE_SECONDS, Script
 
 __all__ = ["RedisSessionAdapter"]
@@ -108,7 +108,7 @@ class RedisSessionAdapter(SessionAdapter):
         """
         successor = retire(record, new, now=self.clock(), grace=grace)
         longest = max(RETIRED_SECONDS, grace) + 2 * LEASE_SECONDS
-        ttl = milliseconds(min(end_of(record.expires_at) - self.clock(), longest))
+        ttl = time_to_live(min(end_of(record.expires_at) - self.clock(), longest))
         reserved_at = await self._write_new(new, record, origin=old, ttl=ttl)
         if reserved_at == scripts.REFUSED:
             return False
@@ -240,7 +240,7 @@ class RedisSessionAdapter(SessionAdapter):
         return pack_time(self.clock())
 
     def _ttl(self, expires_at: float | None) -> bytes:
-        return milliseconds(end_of(expires_at) - self.clock())
+        return time_to_live(end_of(expires_at) - self.clock())
 
 
 def _client_of(url: str) -> Redis:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -36,7 +36,7 @@ ANSWER_SECONDS = 4.0
 
 _MAX_REDIRECTIONS = 4
 _LOOK_SECONDS = 1.0
-_Command = Sequence[bytes | str]
+_Command = tuple[bytes, ...]
 
 
 class Call(NamedTuple):
@@ -48,14 +48,14 @@ class Call(NamedTuple):
 
     def command(self) -> _Command:
         if self.script is None:
-            return ("GET", self.key)
-        return ("EVALSHA", self.script.sha, "1", self.key, *self.arguments)
+            return b"GET", self.key
+        return b"EVALSHA", self.script.sha, b"1", self.key, *self.arguments
 
     def whole_command(self) -> _Command:
         """Return the command for a server that does not know the script yet."""
         if self.script is None:
             return self.command()
-        return ("EVAL", self.script.source, "1", self.key, *self.arguments)
+        return b"EVAL", self.script.source, b"1", self.key, *self.arguments
 
 
 class Connections(Protocol):
@@ -75,8 +75,8 @@ class Server:
 
     def __init__(self, client: Redis) -> None:
         self._pool: Any = client.connection_pool
-        self._reads: Batcher[Call, Any] = Batcher(self._send)
-        self._writes: Batcher[Call, Any] = Batcher(self._send)
+        self._reads: Batcher[Call, Any] = Batcher(partial(self._send, _read_all))
+        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, _carry_out))
 
     async def call(self, call: Call) -> Any:
         return await (self._reads if call.script is None else self._writes).submit(call)
@@ -85,11 +85,11 @@ class Server:
         await self._reads.drain()
         await self._writes.drain()
 
-    async def _send(self, calls: list[Call]) -> Sequence[Any]:
+    async def _send(self, carry_out: _CarryOut, calls: list[Call]) -> Sequence[Any]:
         async with asyncio.timeout(ANSWER_SECONDS):
             connection = await self._pool.get_connection()
             try:
-                results = await _carry_out(connection, calls)
+                results = await carry_out(connection, calls)
                 if any(isinstance(result, ReadOnlyError) for result in results):
                     # A failover made the server a replica; a new connection may lead to the new master.
                     await connection.disconnect()
@@ -168,6 +168,22 @@ class Cluster:
 
 
 _REDIRECTIONS = (MovedError, AskError)
+_CarryOut = Callable[[Any, list[Call]], Awaitable[list[Any]]]
+
+
+async def _read_all(connection: Any, calls: list[Call]) -> list[Any]:
+    """Read many keys of one server with one command."""
+    if len(calls) == 1:
+        return await _carry_out(connection, calls)
+    (values,) = await _converse(connection, [(b"MGET", *(call.key for call in calls))])
+    if isinstance(values, Exception):
+        return [values] * len(calls)
+    # It passes over a key that holds something else than a string as if there were none; GET tells.
+    missing = [index for index, value in enumerate(values) if value is None]
+    if missing:
+        for index, value in zip(missing, await _carry_out(connection, [calls[i] for i in missing]), strict=True):
+            values[index] = value
+    return cast("list[Any]", values)
 
 
 async def _carry_out(connection: Any, calls: list[Call], *, asking: bool = False) -> list[Any]:
@@ -181,10 +197,10 @@ async def _carry_out(connection: Any, calls: list[Call], *, asking: bool = False
     return results
 
 
-async def _converse(connection: Any, commands: list[_Command], *, asking: bool) -> list[Any]:
+async def _converse(connection: Any, commands: list[_Command], *, asking: bool = False) -> list[Any]:
     if asking:
-        commands = [part for command in commands for part in (("ASKING",), command)]
-    await connection.send_packed_command(connection.pack_commands(commands))
+        commands = [part for command in commands for part in ((b"ASKING",), command)]
+    await connection.send_packed_command(b"".join(map(_pack, commands)))
     results: list[Any] = []
     for _ in commands:
         try:
@@ -196,6 +212,11 @@ async def _converse(connection: Any, commands: list[_Command], *, asking: bool) 
             results += [error] * (len(commands) - len(results))
             break
     return results[1::2] if asking else results
+
+
+def _pack(command: _Command) -> bytes:
+    """Return a command as it is sent; redis-py's own way to it takes longer than the rest of a read."""
+    return b"*%d\r\n" % len(command) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in command])
 
 
 async def _refresh(connection: Any) -> None:

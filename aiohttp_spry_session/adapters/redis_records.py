@@ -28,8 +28,8 @@ __all__ = [
     "decode",
     "encode",
     "end_of",
-    "milliseconds",
     "pack_time",
+    "time_to_live",
     "to_bytes",
     "to_str",
 ]
@@ -42,6 +42,7 @@ HEADER = ">BBBddddI4I4"
 _header = struct.Struct(">BBBddddII")
 _NEVER = math.inf
 _MAX_MILLISECONDS = 10**15
+_SLACK_MILLISECONDS = 1000
 
 
 class Stored(NamedTuple):
@@ -95,11 +96,14 @@ def end_of(expires_at: float | None) -> float:
     return _NEVER if expires_at is None else expires_at
 
 
-def milliseconds(seconds: float) -> bytes:
-    """Return a time to live as Redis takes it, rounded up; nothing for an infinite one."""
+def time_to_live(seconds: float) -> bytes:
+    """Return, in milliseconds, how long Redis keeps what ends in so many seconds; nothing for an infinite time.
+
+    It is a little more: the server keeps time by itself, and must not end a session before the application's clock does.
+    """
     if seconds == _NEVER:
         return b""
-    return b"%d" % min(max(math.ceil(seconds * 1000), 1), _MAX_MILLISECONDS)
+    return b"%d" % (min(max(math.ceil(seconds * 1000), 0), _MAX_MILLISECONDS) + _SLACK_MILLISECONDS)
 
 
 def pack_time(value: float) -> bytes:
