@@ -140,12 +140,12 @@ class FaultyAdapter(SessionAdapter):
         return fault
 
     @property
-    def clock(self) -> Callable[[], float]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def clock(self) -> Callable[[], float]:
         """The clock of the adapter behind this one."""
         return self.adapter.clock
 
     @clock.setter
-    def clock(self, clock: Callable[[], float]) -> None:
+    def clock(self, clock: Callable[[], float]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.adapter.clock = clock
 
     async def load(self, handle: str) -> SessionRecord | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
@@ -36,19 +35,21 @@ class LifeLaws(Contract):
             assert await adapter.load("a") == (record if self.survives_reopening else None)
             return
         for closed in (adapter, make_adapter()):
-            operations: list[Awaitable[object]] = [
-                closed.load("a"),
-                closed.create("b", record),
-                closed.update("a", replace(record, version=2)),
-                closed.destroy("a"),
-                closed.renew("a", None),
-                closed.rotate("a", "b", replace(record, version=2)),
-            ]
-            operations += [closed.find("ada")] if self.finds_owners else []
-            operations += [closed.purge()] if self.purges else []
-            for operation in operations:
+            operations: dict[str, tuple[object, ...]] = {
+                "load": ("a",),
+                "create": ("b", record),
+                "update": ("a", replace(record, version=2)),
+                "destroy": ("a",),
+                "renew": ("a", None),
+                "rotate": ("a", "b", replace(record, version=2)),
+            }
+            if self.finds_owners:
+                operations["find"] = ("ada",)
+            if self.purges:
+                operations["purge"] = ()
+            for operation, arguments in operations.items():
                 with pytest.raises(Exception):  # noqa: B017, PT011 - a driver's own error is fine
-                    await operation
+                    await getattr(closed, operation)(*arguments)
 
     async def test_a_closed_adapter_can_be_opened_again(self, make_adapter: MakeAdapter, clock: FakeClock) -> None:
         """An adapter works as before after each of several lives, on what the store kept."""

@@ -1,0 +1,35 @@
+"""The least that an adapter may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp_spry_session import SessionAdapter, SessionRecord
+
+
+class MinimalAdapter(SessionAdapter):
+    """A third party's adapter with nothing but the four methods that must be written; several may share a dict."""
+
+    def __init__(self, records: dict[str, SessionRecord] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.records = {} if records is None else records
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        record = self.records.get(handle)
+        return None if record is None or record.is_expired(self.clock()) else record
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        if await self.load(handle) is not None:
+            return False
+        self.records[handle] = record
+        return True
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        current = await self.load(handle)
+        if current is None or current.retired or current.version != record.version - 1:
+            return False
+        self.records[handle] = record
+        return True
+
+    async def destroy(self, handle: str) -> None:
+        self.records.pop(handle, None)

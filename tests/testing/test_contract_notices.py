@@ -1,0 +1,113 @@
+"""The contract notices what an adapter gets wrong."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from aiohttp_spry_session import MemorySessionAdapter
+from aiohttp_spry_session.testing import AdapterContract, FakeClock
+from aiohttp_spry_session.testing.contract.base import opened
+
+from . import broken_moves  # noqa: F401 - adds its adapters to BREAKS
+from .broken import BREAKS
+
+pytest_plugins = ["pytester"]
+
+
+class InProcess(AdapterContract):
+    """What the memory adapter declares."""
+
+    shares_store = False
+    fails_when_closed = False
+
+
+class Pretending(InProcess):
+    """Declares what an adapter in memory cannot keep."""
+
+    shares_store = True
+
+
+class PretendingToFail(InProcess):
+    fails_when_closed = True
+
+
+class WithoutIndex(InProcess):
+    finds_owners = False
+
+
+class WithoutPurge(InProcess):
+    purges = False
+
+
+TESTS = sorted(name for name in dir(AdapterContract) if name.startswith("test_"))
+
+
+async def failing(contract, make_adapter) -> set[str]:
+    """Run all tests of a contract, each on a new adapter, and return the names of those that fail."""
+    failed = set()
+    for name in TESTS:
+        test, clock = getattr(contract(), name), FakeClock()
+        wanted = inspect.signature(test).parameters
+        async with opened(make_adapter(), clock) as adapter:
+            other = make_adapter() if contract.shares_store else adapter
+            other.clock = clock
+            given = {"adapter": adapter, "other": other, "clock": clock, "make_adapter": make_adapter}
+            try:
+                await test(**{parameter: given[parameter] for parameter in wanted})
+            except (Exception, pytest.fail.Exception):  # noqa: BLE001 - a broken adapter may raise anything
+                failed.add(name)
+    return failed
+
+
+async def test_nothing_is_noticed_where_nothing_is_wrong():
+    """The adapter that the broken ones are made of passes."""
+    assert await failing(InProcess, MemorySessionAdapter) == set()
+
+
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.__name__)
+async def test_a_broken_adapter_is_noticed(broken):
+    """Each breach is noticed by the tests that are about it."""
+    assert BREAKS[broken] <= await failing(InProcess, broken)
+
+
+def test_every_test_can_fail():
+    """No test of the contract passes whatever an adapter does."""
+    elsewhere = {
+        "test_another_adapter_finds_what_one_left",
+        "test_find_sees_a_renewed_record_past_its_first_end",
+        "test_create_stores_a_record",
+    }
+    assert set(TESTS) - set.union(*BREAKS.values()) - elsewhere == set()
+
+
+@pytest.mark.parametrize(
+    ("contract", "noticed"),
+    [
+        (Pretending, {"test_another_adapter_finds_what_one_left", "test_create_stores_a_record"}),
+        (PretendingToFail, {"test_a_closed_adapter_fails"}),
+        (WithoutIndex, {"test_find_answers_an_owners_live_records"}),
+        (WithoutPurge, {"test_purge_deletes_many", "test_purge_deletes_what_has_expired_and_counts_it"}),
+    ],
+)
+async def test_a_wrong_declaration_is_noticed(contract, noticed):
+    """What an adapter says of itself is held against it."""
+    assert noticed <= await failing(contract, MemorySessionAdapter)
+
+
+def test_a_contract_without_an_adapter_says_what_is_missing(pytester):
+    """A subclass without the fixture is told which one it needs."""
+    pytester.makepyfile(
+        """
+        from aiohttp_spry_session.testing import AdapterContract
+
+        class TestNothing(AdapterContract):
+            pass
+        """
+    )
+    result = pytester.runpytest_inprocess(
+        "-q", "-k", "load_of_what_is_missing", "-o", "asyncio_default_fixture_loop_scope=function"
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*NotImplementedError: TestNothing needs a fixture make_adapter*"])

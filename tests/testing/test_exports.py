@@ -1,0 +1,30 @@
+"""What the kit exports."""
+
+import subprocess
+import sys
+
+import pytest
+
+from aiohttp_spry_session import testing
+
+
+def test_every_exported_name_is_there():
+    """``__all__`` is true."""
+    for name in testing.__all__:
+        assert getattr(testing, name).__name__ == name
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """The lazy import is for one name only."""
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = testing.Nothing
+
+
+def test_only_the_contract_needs_pytest():
+    """The rest of the kit is for scripts and other test runners, too; the contract may be imported first."""
+    script = (
+        "import sys; from aiohttp_spry_session.testing import FakeClock, FaultyAdapter, start_session; "
+        "assert 'pytest' not in sys.modules; "
+        "from aiohttp_spry_session.testing import AdapterContract; assert 'pytest' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)

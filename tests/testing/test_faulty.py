@@ -1,0 +1,166 @@
+"""FaultyAdapter."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aiohttp_spry_session import AdapterError, MemorySessionAdapter, SessionManager, SQLiteSessionAdapter
+from aiohttp_spry_session.testing import AdapterContract, FakeClock, FaultyAdapter
+from aiohttp_spry_session.testing.contract.base import a_record
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def store(clock):
+    adapter = FaultyAdapter(MemorySessionAdapter(expiration=99))
+    adapter.clock = clock
+    return adapter
+
+
+class TestFaultless(AdapterContract):
+    """Without a fault it is as good as the adapter behind it."""
+
+    @pytest.fixture
+    def make_adapter(self, tmp_path):
+        return lambda: FaultyAdapter(SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF"))
+
+
+def test_it_stands_for_the_adapter_behind_it(store, clock):
+    """Expiration and clock are those of the inner adapter."""
+    assert store.expiration == 99
+    assert store.adapter.clock is store.clock is clock
+
+
+async def test_calls_are_recorded_by_name(store, clock):
+    """Every method that is called is in the list, in order, the failing ones too."""
+    store.fail("find")
+    await store.open()
+    await store.create("a", a_record(clock))
+    await store.load("a")
+    await store.update("a", a_record(clock, version=2))
+    await store.renew("a", None)
+    await store.rotate("a", "b", a_record(clock, version=4), grace=1.0)
+    with pytest.raises(OSError, match="the store failed"):
+        await store.find("ada")
+    await store.destroy("b")
+    await store.purge()
+    await store.close()
+    assert store.calls == ["open", "create", "load", "update", "renew", "rotate", "find", "destroy", "purge", "close"]
+
+
+async def test_a_failure_before_the_operation(store, clock):
+    """The chosen call fails with the chosen exception and without effect; the ones around it work."""
+    error = ConnectionResetError("gone")
+    fault = store.fail("create", at=2, error=error)
+    assert await store.create("a", a_record(clock))
+    assert await store.load("b") is None
+    assert not fault.reached.is_set()
+    with pytest.raises(ConnectionResetError) as caught:
+        await store.create("b", a_record(clock))
+    assert caught.value is error
+    assert fault.reached.is_set()
+    assert await store.load("b") is None
+    assert await store.create("b", a_record(clock))
+
+
+async def test_a_failure_after_the_operation(store, clock):
+    """An answer that is lost: the operation took effect."""
+    store.fail("create", after=True)
+    with pytest.raises(OSError, match="the store failed"):
+        await store.create("a", a_record(clock))
+    assert await store.load("a") == a_record(clock)
+
+
+async def test_a_failure_of_any_operation_counts_all(store, clock):
+    """Without a name every call counts."""
+    store.fail(at=3, times=2)
+    await store.load("a")
+    await store.create("a", a_record(clock))
+    with pytest.raises(OSError, match="the store failed"):
+        await store.load("a")
+    with pytest.raises(OSError, match="the store failed"):
+        await store.destroy("a")
+    assert await store.load("a") is not None
+
+
+async def test_an_outage_lasts_until_it_is_healed(store):
+    """Without a number of times every call fails, until the fault is taken away."""
+    store.fail(times=None)
+    for _ in range(5):
+        with pytest.raises(OSError, match="the store failed"):
+            await store.load("a")
+    store.heal()
+    assert await store.load("a") is None
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_hanging_call_goes_on_when_released(store, clock, after):
+    """A hanging call waits, with the operation done or not, and goes on with its own result."""
+    hang = store.hang("create", after=after)
+    task = asyncio.ensure_future(store.create("a", a_record(clock)))
+    await hang.reached.wait()
+    assert not task.done()
+    assert (await store.load("a") is not None) is after
+    hang.release()
+    assert await task is True
+    assert await store.load("a") is not None
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_hanging_call_can_be_cancelled(store, clock, after):
+    """What was not done when it is cancelled is never done."""
+    hang = store.hang("create", after=after)
+    task = asyncio.ensure_future(store.create("a", a_record(clock)))
+    await hang.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await store.load("a") is not None) is after
+
+
+async def test_healing_releases_what_hangs(store):
+    """Nobody waits for a fault that was taken away."""
+    hang = store.hang(times=None)
+    store.fail("purge")
+    tasks = [asyncio.ensure_future(store.load("a")) for _ in range(3)]
+    await hang.reached.wait()
+    store.heal()
+    assert await asyncio.gather(*tasks) == [None, None, None]
+    assert await store.purge() == 0
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_the_calling_task_is_cancelled(store, clock, after):
+    """The caller is cancelled right at the call, before or after its effect."""
+    store.cancel("create", after=after)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(store.create("a", a_record(clock)))
+    assert (await store.load("a") is not None) is after
+
+
+async def test_a_store_that_hangs_meets_the_managers_time_limit(store, clock):
+    """In a manager a hanging call is a time-out, and a failing one an AdapterError."""
+    manager = SessionManager(store, timeout=0.01, clock=clock)
+    store.hang("load")
+    with pytest.raises(AdapterError, match="no answer in time"):
+        await manager.revoke("a")
+    store.fail("load")
+    with pytest.raises(AdapterError, match="OSError"):
+        await manager.revoke("a")
+    assert await manager.revoke("a") is False
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"operation": "delete"}, {"at": 0}, {"at": -1}, {"times": 0}], ids=lambda wrong: next(iter(wrong))
+)
+@pytest.mark.parametrize("kind", ["fail", "hang", "cancel"])
+def test_a_fault_that_could_never_strike_is_refused(store, kind, wrong):
+    """A misspelt name or an impossible count is a ValueError, not a test that passes for nothing."""
+    with pytest.raises(ValueError, match=r"count from 1|has no method"):
+        getattr(store, kind)(**wrong)
