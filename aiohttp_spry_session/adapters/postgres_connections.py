@@ -80,12 +80,12 @@ class Connections(abc.ABC):
 
         The driver's own time limit would ask the server to cancel, and wait for that: a server that hangs never does.
         """
-        alarm = asyncio.get_running_loop().call_later(self._timeout, connection.terminate) if limited else None
+        alarm = asyncio.get_running_loop().call_later(self._timeout, _terminate, connection) if limited else None
         try:
             yield
         except BaseException as error:
             if not is_rolled_back(error):
-                connection.terminate()
+                _terminate(connection)
             if alarm is not None and alarm.when() <= asyncio.get_running_loop().time():
                 raise TimeoutError(f"PostgreSQL did not answer within {self._timeout} s") from error
             raise
@@ -117,6 +117,8 @@ class OwnConnection(Connections):
             if connection is not None:
                 with suppress(Exception):
                     await connection.close(timeout=self._timeout)
+        # The next loop needs a lock of its own: one that was waited for is bound to its loop.
+        self._turn = asyncio.Lock()
 
 
 class BorrowedConnections(Connections):
@@ -139,6 +141,12 @@ class BorrowedConnections(Connections):
 
     async def close(self) -> None:
         """Leave the pool to its owner."""
+
+
+def _terminate(connection: Any) -> None:
+    # A pool takes a connection that was lost out of its user's hands, who may then not even terminate it.
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def connections_from(pool_or_dsn: Any, timeout: float) -> Connections:
