@@ -20,8 +20,8 @@ class Batcher(Generic[Operation, Result]):
     under way. A caller goes on when its own batch is done. A caller that gives up before its batch left takes its
     operation back; later, the operation runs and its result is dropped.
 
-    :param send: carries out a batch, and returns for each operation its result or the exception that it failed with; where
-        it raises, all of them failed so.
+    :param send: carries out a batch, and returns for each operation its result or the exception that it failed with;
+        where it raises, all of them failed so.
     :param limit: the largest batch.
     """
 
@@ -71,7 +71,7 @@ class Batcher(Generic[Operation, Result]):
     async def _send_batch(self, batch: list[tuple[Operation, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._send([operation for operation, _ in batch])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the callers get it, whatever it is
             results = [error] * len(batch)
         except BaseException:
             for _, future in batch:

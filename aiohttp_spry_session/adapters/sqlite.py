@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ __all__ = ["SQLiteSessionAdapter"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+U = TypeVar("U")
 
 Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
 _Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -40,8 +42,9 @@ class SQLiteSessionAdapter(SessionAdapter):
         sessions in this process.
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
     :param synchronous: what a power cut or a crash of the operating system may cost. ``"FULL"``: nothing that was
-        answered. ``"NORMAL"``: the last few commits, in exchange for writes without ``fsync``. ``"OFF"``: those, and it may
-        corrupt the file. ``"EXTRA"`` is in WAL mode as ``"FULL"``. A crash of the process alone costs nothing with any.
+        answered. ``"NORMAL"``: the last few commits, in exchange for writes without ``fsync``. ``"OFF"``: those, and it
+        may corrupt the file. ``"EXTRA"`` is in WAL mode as ``"FULL"``. A crash of the process alone costs nothing with
+        any of them.
     :raises ValueError: for an unusable option.
     """
 
@@ -61,34 +64,36 @@ class SQLiteSessionAdapter(SessionAdapter):
         self.synchronous: Synchronous = synchronous
         self._reader: _Connection | None = None
         self._writer: _Connection | None = None
-        self._reads: Batcher[_Call, Any] = Batcher(self._read)
+        self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[_Call, Any] = Batcher(self._write)
 
     async def load(self, handle: str) -> SessionRecord | None:
-        return await self._submit(self._reads, statements.load, handle)
+        self._check_open("load")
+        return await self._loads.submit(handle)
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
-        return await self._submit(self._writes, statements.create, handle, record)
+        return await self._submit(statements.create, handle, record)
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
-        return await self._submit(self._writes, statements.update, handle, record)
+        return await self._submit(statements.update, handle, record)
 
     async def destroy(self, handle: str) -> None:
-        await self._submit(self._writes, statements.destroy, handle)
+        await self._submit(statements.destroy, handle)
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
-        return await self._submit(self._writes, statements.renew, handle, expires_at)
+        return await self._submit(statements.renew, handle, expires_at)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
-        return await self._submit(self._writes, statements.rotate, old, new, record, grace)
+        return await self._submit(statements.rotate, old, new, record, grace)
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
-        return await self._submit(self._reads, statements.find, owner)
+        self._check_open("find")
+        return await self._read(statements.find, owner)
 
     async def purge(self) -> int:
         purged = 0
         while True:
-            removed = await self._submit(self._writes, statements.purge, _PURGE_STEP)
+            removed = await self._submit(statements.purge, _PURGE_STEP)
             purged += removed
             if removed < _PURGE_STEP:
                 return purged
@@ -115,7 +120,7 @@ class SQLiteSessionAdapter(SessionAdapter):
         """Finish what is under way, and close the file."""
         reader, writer = self._reader, self._writer
         self._reader = self._writer = None
-        await self._reads.drain()
+        await self._loads.drain()
         await self._writes.drain()
         if writer is not None:
             await writer.close()
@@ -146,22 +151,25 @@ class SQLiteSessionAdapter(SessionAdapter):
                 return
 
     async def _submit(
-        self,
-        batcher: Batcher[_Call, Any],
-        call: Callable[Concatenate[sqlite3.Connection, float, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, call: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        self._check_open(call.__name__)
+        return cast("T", await self._writes.submit((call, args)))
+
+    def _check_open(self, operation: str) -> None:
         if self._writer is None:
             raise AdapterError(
-                call.__name__, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+                operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
             )
-        return cast("T", await batcher.submit((call, args)))
 
-    async def _read(self, calls: list[_Call]) -> Sequence[Any]:
+    async def _load(self, handles: list[str]) -> Sequence[SessionRecord | None]:
+        records = await self._read(statements.load_many, handles)
+        return [records.get(handle) for handle in handles]
+
+    async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
         if self._reader is None:
-            raise AdapterError("load", "the adapter was closed meanwhile")
-        return await self._reader.run(_run_each, self.clock(), calls)
+            raise AdapterError(call.__name__, "the adapter was closed meanwhile")
+        return await self._reader.run(call, self.clock(), argument)
 
     async def _write(self, calls: list[_Call]) -> Sequence[Any]:
         if self._writer is None:
@@ -190,20 +198,8 @@ class _Connection(aiosqlite.Connection):
 
 def _create_private_file(path: str) -> None:
     """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
-    try:
+    with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        pass
-
-
-def _run_each(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
-    results: list[Any] = []
-    for function, args in calls:
-        try:
-            results.append(function(database, now, *args))
-        except sqlite3.Error as error:
-            results.append(error)
-    return results
 
 
 def _run_together(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:

@@ -70,6 +70,7 @@ def _check(database: sqlite3.Connection) -> int:
         raise SchemaError("the database belongs to another application: give sessions a file of their own")
     if version > len(MIGRATIONS):
         raise SchemaError(
-            f"the schema has version {version}, this release knows up to {len(MIGRATIONS)}: upgrade aiohttp-spry-session"
+            f"the schema has version {version}, this release knows up to {len(MIGRATIONS)}: "
+            "upgrade aiohttp-spry-session"
         )
     return int(version)
