@@ -48,5 +48,8 @@ docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into doc
 bench: $(VENV)/.installed-test,bench,redis,postgres ## run the benchmarks
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
+screenshots: $(TEST) ## take the documentation's pictures of the demo again
+	$(BIN)/python -m tests.e2e.screenshots
+
 clean: ## remove what was built
 	rm -rf $(VENV) build dist docs/_build .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
