@@ -10,21 +10,17 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
-from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire, successor_of
+from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire
 from ..events import logger
 from ..exceptions import AdapterError
 from . import redis_scripts as scripts
-from .redis_connections import Call, Cluster, Connections, Server
+from .redis_connections import Cluster, Server
 from .redis_owners import OwnerIndex
-from .redis_records import Stored, decode, encode, end_of, pack_time, time_to_live, to_bytes, to_str
-from .redis_scripts import LEASE_SECONDS, Script
+from .redis_records import encode, end_of, pack_time, time_to_live, to_str
+from .redis_scripts import LEASE_SECONDS
+from .redis_sessions import KeptSessions
 
 __all__ = ["RedisSessionAdapter"]
 
@@ -66,30 +62,30 @@ class RedisSessionAdapter(SessionAdapter):
         self.prefix = prefix
         self._source = _checked(client_or_url)
         self._own: Redis | None = None
-        self._connections: Connections | None = None
-        self._owners = OwnerIndex(self)
+        self._kept = KeptSessions(prefix, lambda: self.clock())
+        self._owners = OwnerIndex(self._kept)
 
     async def load(self, handle: str) -> SessionRecord | None:
-        stored = await self.peek(handle)
-        if stored is None or stored.record.is_expired(self.clock()) or not await self.is_settled(handle, stored):
+        stored = await self._kept.peek(handle)
+        if stored is None or stored.record.is_expired(self.clock()) or not await self._kept.is_settled(handle, stored):
             return None
         return stored.record
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
-        return bool(await self._write_new(handle, record, ttl=self._ttl(record.expires_at)))
+        return bool(await self._write_new(handle, record, ttl=self._kept.ttl(record.expires_at)))
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await self._replace(handle, record)
 
     async def destroy(self, handle: str) -> None:
-        await self.call(self.session_key(handle), scripts.DESTROY)
+        await self._kept.run(self._kept.key(handle), scripts.DESTROY)
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         indexed, lease = -math.inf, b""
         for _ in range(_MAX_ATTEMPTS):
-            end, ttl = end_of(expires_at), self._ttl(expires_at)
-            arguments = (self._now(), pack_time(end), ttl, pack_time(indexed), lease)
-            answer, *owner = await self.call(self.session_key(handle), scripts.RENEW, *arguments)
+            end, ttl = end_of(expires_at), self._kept.ttl(expires_at)
+            arguments = (self._kept.now(), pack_time(end), ttl, pack_time(indexed), lease)
+            answer, *owner = await self._kept.run(self._kept.key(handle), scripts.RENEW, *arguments)
             if answer == scripts.BE_INDEXED:
                 indexed, lease = end, await self._owners.add(to_str(owner[0]), handle, ttl)
             elif answer != scripts.IS_PENDING:
@@ -116,14 +112,14 @@ class RedisSessionAdapter(SessionAdapter):
         try:
             retired = await self._replace(old, successor, lease=lease)
         except (RedisError, OSError):
-            if not await self._leads_to(old, new):
+            if not await self._kept.leads_to(old, new):
                 raise
             retired = True
         if not retired:
             await self.destroy(new)
             return False
-        ttl = self._ttl(record.expires_at)
-        if await self.call(self.session_key(new), scripts.ACTIVATE, ttl, lease) == scripts.REFUSED:
+        ttl = self._kept.ttl(record.expires_at)
+        if await self._kept.run(self._kept.key(new), scripts.ACTIVATE, ttl, lease) == scripts.REFUSED:
             raise AdapterError("rotate", _TOO_SLOW)
         return True
 
@@ -138,10 +134,13 @@ class RedisSessionAdapter(SessionAdapter):
         client = self._source
         if isinstance(client, str):
             client = self._own = _client_of(client)
-        self._connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client)
+        self._kept.connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client)
         try:
-            await self.peek("")
-        except (AdapterError, AuthenticationError, AuthorizationError, ResponseError) as error:
+            await self._kept.peek("")
+        except AdapterError:
+            await self.close()
+            raise
+        except (AuthenticationError, AuthorizationError, ResponseError) as error:
             await self.close()
             raise AdapterError("open", f"the server refuses the adapter ({type(error).__name__})") from error
         except (RedisError, OSError) as error:
@@ -152,62 +151,19 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def close(self) -> None:
         """Finish what is under way; close the connections, where the adapter opened them."""
-        connections, self._connections = self._connections, None
+        connections, self._kept.connections = self._kept.connections, None
         own, self._own = self._own, None
         if connections is not None:
             await connections.drain()
         if own is not None:
             await own.aclose()
 
-    async def call(self, key: bytes, script: Script | None = None, *arguments: bytes) -> Any:
-        """Carry out a script on one key, or where there is none read it; for this package."""
-        if self._connections is None:
-            raise AdapterError(
-                "call", "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
-            )
-        return await self._connections.call(Call(key, script, arguments))
-
-    def session_key(self, handle: str) -> bytes:
-        """Return the key that holds a session."""
-        return to_bytes(f"{self.prefix}s:{handle}")
-
-    def owner_key(self, owner: str) -> bytes:
-        """Return the key that holds an owner's index."""
-        return to_bytes(f"{self.prefix}o:{owner}")
-
-    async def peek(self, handle: str) -> Stored | None:
-        """Return what is kept for a handle, whatever its state; ``None`` for nothing, and for what cannot be read."""
-        data = await self.call(self.session_key(handle))
-        if data is None:
-            return None
-        stored = decode(data)
-        if stored is None:
-            logger.error("the stored session %s is corrupt and counts as absent", handle)
-        return stored
-
-    async def is_settled(self, handle: str, stored: Stored) -> bool:
-        """Whether a record is no reservation, or one whose rotation happened; then it is confirmed."""
-        if stored.origin is None:
-            return True
-        if not await self._leads_to(stored.origin, handle):
-            return False
-        ttl = self._ttl(stored.record.expires_at)
-        await self.call(self.session_key(handle), scripts.ACTIVATE, ttl, b"")
-        return True
-
-    async def _leads_to(self, old: str, new: str) -> bool:
-        stored = await self.peek(old)
-        if stored is None or not stored.record.retired:
-            return False
-        successor = successor_of(stored.record)
-        return successor is not None and successor.handle == new
-
     async def _write_new(self, handle: str, record: SessionRecord, *, origin: str | None = None, ttl: bytes) -> int:
         """Store a new record, in its owner's index first; return ``REFUSED``, or the server's time in seconds."""
         for _ in range(_MAX_ATTEMPTS):
             indexed, lease = await self._indexed(handle, record)
             value = encode(record, indexed=indexed, origin=origin)
-            answer = await self.call(self.session_key(handle), scripts.CREATE, self._now(), value, ttl, lease)
+            answer = await self._kept.run(self._kept.key(handle), scripts.CREATE, self._kept.now(), value, ttl, lease)
             if answer != scripts.BE_INDEXED:
                 return int(answer)
         raise AdapterError("create", _TOO_SLOW)
@@ -216,8 +172,8 @@ class RedisSessionAdapter(SessionAdapter):
         """Replace the previous version; with a ``lease`` of a reservation only as long as that holds."""
         indexed = -math.inf
         for _ in range(_MAX_ATTEMPTS):
-            value, ttl = encode(record, indexed=indexed), self._ttl(record.expires_at)
-            answer = await self.call(self.session_key(handle), scripts.UPDATE, self._now(), value, ttl, lease)
+            value, ttl = encode(record, indexed=indexed), self._kept.ttl(record.expires_at)
+            answer = await self._kept.run(self._kept.key(handle), scripts.UPDATE, self._kept.now(), value, ttl, lease)
             if answer == scripts.IS_PENDING:
                 if await self.load(handle) is None:
                     return False
@@ -233,14 +189,8 @@ class RedisSessionAdapter(SessionAdapter):
         """Put a record into its owner's index; return until when it is there, and the lease of that."""
         if record.owner is None:
             return -math.inf, b""
-        lease = await self._owners.add(record.owner, handle, self._ttl(record.expires_at))
+        lease = await self._owners.add(record.owner, handle, self._kept.ttl(record.expires_at))
         return end_of(record.expires_at), lease
-
-    def _now(self) -> bytes:
-        return pack_time(self.clock())
-
-    def _ttl(self, expires_at: float | None) -> bytes:
-        return time_to_live(end_of(expires_at) - self.clock())
 
 
 def _client_of(url: str) -> Redis:

@@ -22,6 +22,7 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisError,
     ResponseError,
+    SlotNotCoveredError,
 )
 from redis.exceptions import ConnectionError as LostConnectionError
 
@@ -110,10 +111,15 @@ class Cluster:
         self._batchers: dict[tuple[str, bool], Batcher[Call, Any]] = {}
 
     async def call(self, call: Call) -> Any:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await self._client.initialize()
-        # Any key will do for the type's sake; bytes are what the slot is computed from.
-        node: Any = self._client.get_node_from_key(cast("str", call.key))
+        # Bytes are what the slot is computed from, whatever the client's type says.
+        key = cast("str", call.key)
+        try:
+            node: Any = self._client.get_node_from_key(key)
+        except SlotNotCoveredError:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._client.initialize()
+                await self._client.nodes_manager.initialize()
+            node = self._client.get_node_from_key(key)
         route = (node.name, call.script is None)
         batcher = self._batchers.get(route)
         if batcher is None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..adapter import SessionRecord
 from . import redis_scripts as scripts
 from .redis_records import Stored, to_bytes, to_str
 from .redis_scripts import LEASE_SECONDS
-
-if TYPE_CHECKING:
-    from .redis import RedisSessionAdapter
+from .redis_sessions import KeptSessions, follow
 
 __all__ = ["OwnerIndex"]
 
@@ -32,8 +30,8 @@ class OwnerIndex:
     pause of a process, leaves a live session without its entry.
     """
 
-    def __init__(self, adapter: RedisSessionAdapter) -> None:
-        self._adapter = adapter
+    def __init__(self, kept: KeptSessions) -> None:
+        self._kept = kept
         self.min_age = _MARGIN
         """Seconds for which an entry stays, whether its session is there or not."""
 
@@ -43,8 +41,8 @@ class OwnerIndex:
         The entries that nobody looked at for longest are looked at, so that an index does not outgrow its sessions.
         """
         least = b"%d" % (int(ttl) + _MARGIN * 1000) if ttl else b""
-        now, oldest = await self._adapter.call(
-            self._adapter.owner_key(owner), scripts.INDEX, to_bytes(handle), least, b"%d" % self.min_age
+        now, oldest = await self._kept.run(
+            self._kept.owner_key(owner), scripts.INDEX, to_bytes(handle), least, b"%d" % self.min_age
         )
         if oldest:
             await self._heal(owner, await self._look_at(oldest))
@@ -52,33 +50,40 @@ class OwnerIndex:
 
     async def find(self, owner: str) -> dict[str, SessionRecord]:
         """Return the owner's live records."""
-        entries = await self._look_at(await self._adapter.call(self._adapter.owner_key(owner), scripts.INDEX_LIST))
-        live: dict[str, SessionRecord] = {}
-        gone: list[_Entry] = []
-        for entry in entries:
-            if self._is_gone(owner, entry):
-                gone.append(entry)
-            elif entry.stored is not None and await self._adapter.is_settled(entry.handle, entry.stored):
-                live[entry.handle] = entry.stored.record
+        entries = await self._look_at(await self._kept.run(self._kept.owner_key(owner), scripts.INDEX_LIST))
+        gone = [entry for entry in entries if self._is_gone(owner, entry.stored)]
         if gone:
             await self._heal(owner, gone)
-        return live
+        found = {entry.handle: entry.stored for entry in entries}
+        for stored in list(found.values()):
+            await self._follow(stored, found)
+        return {
+            handle: stored.record
+            for handle, stored in found.items()
+            if stored is not None and not self._is_gone(owner, stored) and await self._kept.is_settled(handle, stored)
+        }
+
+    async def _follow(self, stored: Stored | None, found: dict[str, Stored | None]) -> None:
+        """Add what a session was rotated to since the index was read."""
+        while stored is not None and (successor := follow(stored)) and successor not in found:
+            stored = found[successor] = await self._kept.peek(successor)
 
     async def _look_at(self, flat: list[bytes]) -> list[_Entry]:
         """Return the entries that the server named, handle and score in turn, with what is kept for each."""
         handles = [to_str(handle) for handle in flat[::2]]
-        found = await asyncio.gather(*map(self._adapter.peek, handles))
+        found = await asyncio.gather(*map(self._kept.peek, handles))
         return [_Entry(*entry) for entry in zip(handles, flat[1::2], found, strict=True)]
 
-    def _is_gone(self, owner: str, entry: _Entry) -> bool:
+    def _is_gone(self, owner: str, stored: Stored | None) -> bool:
         """Whether an entry leads nowhere; a reservation may still become live."""
-        if entry.stored is None:
+        if stored is None:
             return True
-        record = entry.stored.record
-        return record.owner != owner or record.retired or record.is_expired(self._adapter.clock())
+        record = stored.record
+        return record.owner != owner or record.retired or record.is_expired(self._kept.clock())
 
     async def _heal(self, owner: str, entries: list[_Entry]) -> None:
         arguments = [b"%d" % self.min_age]
         for entry in entries:
-            arguments += to_bytes(entry.handle), entry.score, b"1" if self._is_gone(owner, entry) else b"0"
-        await self._adapter.call(self._adapter.owner_key(owner), scripts.INDEX_HEAL, *arguments)
+            is_gone = self._is_gone(owner, entry.stored)
+            arguments += to_bytes(entry.handle), entry.score, b"1" if is_gone else b"0"
+        await self._kept.run(self._kept.owner_key(owner), scripts.INDEX_HEAL, *arguments)

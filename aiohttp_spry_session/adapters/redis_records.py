@@ -99,7 +99,7 @@ def end_of(expires_at: float | None) -> float:
 def time_to_live(seconds: float) -> bytes:
     """Return, in milliseconds, how long Redis keeps what ends in so many seconds; nothing for an infinite time.
 
-    It is a little more: the server keeps time by itself, and must not end a session before the application's clock does.
+    It is a little more: the server keeps time by itself, and must not end a session before the application does.
     """
     if seconds == _NEVER:
         return b""
