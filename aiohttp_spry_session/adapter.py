@@ -160,8 +160,8 @@ class SessionAdapter(abc.ABC):
         """Let the session go on under a new handle.
 
         Where the live record at ``old`` has the version ``record.version - 1``, then ``record`` is live at ``new`` and
-        ``old`` holds the retired record that :func:`retire` makes; otherwise ``False``, and nothing changed. ``grace``,
-        in seconds, goes into the retired record; it is passed only when it is not zero.
+        ``old`` holds the retired record that :func:`~aiohttp_spry_session.adapter.retire` makes; otherwise ``False``,
+        and nothing changed. ``grace``, in seconds, goes into the retired record; it is passed only when it is not zero.
         """
         if not await self.create(new, record):
             return False

@@ -5,11 +5,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent / "_ext")]
 
-import aiohttp_spry_session
+import aiohttp_spry_session  # noqa: E402
 
 project = "aiohttp-spry-session"
 author = "The aiohttp-spry-session authors"
-copyright = "2026, The aiohttp-spry-session authors"
+project_copyright = "2026, The aiohttp-spry-session authors"
 version = release = aiohttp_spry_session.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sequence"]
@@ -20,9 +20,9 @@ myst_heading_anchors = 3
 # Nothing is fetched while building, so names of other projects are no links, and no warnings either.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(abc|aiohttp|aiosignal|asyncpg|collections|datetime|enum|redis|typing|types|weakref)\..*"),
+    (r"py:.*", r"(abc|aiohttp|aiosignal|asyncpg|collections|contextlib|datetime|enum|os|redis|typing|types)\..*"),
     (r"py:.*", r"(web|aioredis)\..*"),
-    (r"py:(class|exc|obj|meth|attr|data)", r"[A-Za-z]+"),
+    (r"py:.*", r"[A-Za-z]+"),
     (r"py:.*", r"aiohttp_spry_session\..*\.(T|D|N)"),
 ]
 

@@ -47,9 +47,7 @@ class _Drawing:
         self.y += 5
         inner = x2 - 6 if x2 > x1 else x2 + 6
         self.parts.append(f'<line class="arrow" x1="{x1}" y1="{self.y}" x2="{inner}" y2="{self.y}"/>')
-        self.parts.append(
-            f'<path class="tip" d="M{x2} {self.y}L{inner} {self.y - 4}L{inner} {self.y + 4}Z"/>'
-        )
+        self.parts.append(f'<path class="tip" d="M{x2} {self.y}L{inner} {self.y - 4}L{inner} {self.y + 4}Z"/>')
         self.y += 24
 
     def note(self, lane: str, text: str) -> None:

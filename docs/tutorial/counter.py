@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 from aiohttp import web
+
 from aiohttp_spry_session import SessionManager, SQLiteSessionAdapter, setup
 
 

@@ -5,6 +5,7 @@ import os
 from datetime import timedelta
 
 from aiohttp import web
+
 from aiohttp_spry_session import SessionManager, SQLiteSessionAdapter, get_session, setup
 
 

@@ -24,7 +24,20 @@ from .transcript import differs, read_commands, run
 
 __all__ = ["PageRunner"]
 
-DATA = {"", "text", "ini", "nginx", "sql", "html", "{toctree}", "{sequence}", "{figure}", "{image}", "{raw}", "{include}"}
+DATA = {
+    "",
+    "text",
+    "ini",
+    "nginx",
+    "sql",
+    "html",
+    "{toctree}",
+    "{sequence}",
+    "{figure}",
+    "{image}",
+    "{raw}",
+    "{include}",
+}
 """Blocks with nothing to run."""
 
 _ADDRESS = "127.0.0.1:8080"
@@ -170,5 +183,3 @@ def _awaits(node: ast.stmt) -> bool:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return False
     return any(isinstance(child, ast.Await | ast.AsyncFor | ast.AsyncWith) for child in ast.walk(node))
-
-

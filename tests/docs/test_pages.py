@@ -1,0 +1,104 @@
+"""What the documentation says about names, options, files and commands, compared with the project."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from urllib.parse import unquote
+
+import pytest
+
+import aiohttp_spry_session
+from aiohttp_spry_session import SessionManager
+from aiohttp_spry_session.exceptions import SessionError
+
+from .blocks import ROOT, pages
+
+DOCS = ROOT / "docs"
+REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS / "reference").glob("*.md")))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "aiohttp_spry_session",
+        "aiohttp_spry_session.testing",
+        "aiohttp_spry_session.adapters.redis",
+        "aiohttp_spry_session.adapters.postgres",
+    ],
+)
+def test_every_public_name(module: str) -> None:
+    """The reference has every public name, from its docstring."""
+    documented = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", REFERENCE, re.MULTILINE))
+    missing = {f"{module}.{name}" for name in importlib.import_module(module).__all__} - documented
+    assert not missing
+
+
+def test_documented_names_exist() -> None:
+    """The reference has no name that is gone."""
+    for path in re.findall(r"^\.\. auto\w+:: ([\w.]+)", REFERENCE, re.MULTILINE):
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
+
+
+def test_options() -> None:
+    """The table of options has every option, in order, with its default."""
+    text = (DOCS / "reference" / "manager.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", text, re.MULTILINE)
+    instead = {"adapter": "MemorySessionAdapter()", "codec": "JSONCodec()", "clock": "time.time"}
+    expected = []
+    for name, parameter in inspect.signature(SessionManager).parameters.items():
+        default = parameter.default
+        shown = default.__name__ if inspect.isfunction(default) else repr(default).replace("'", '"')
+        expected.append((name, instead.get(name, shown)))
+    assert rows == expected
+
+
+def test_operations() -> None:
+    """The reference shows every operation and property of a session."""
+    text = (DOCS / "reference" / "session.md").read_text(encoding="utf-8")
+    public = {
+        name
+        for name, member in vars(aiohttp_spry_session.Session).items()
+        if not name.startswith("_") and inspect.iscoroutinefunction(member)
+    }
+    assert set(re.findall(r"\[`(\w+)`\]\(#", text)) == public
+
+
+def test_exception_tree() -> None:
+    """The tree of exceptions has each of them."""
+    text = (DOCS / "reference" / "exceptions.md").read_text(encoding="utf-8")
+    tree = set(re.findall(r"^(?:[├└]── )?(\w+Error)\b", text, re.MULTILINE))
+    assert tree == {
+        "SessionError",
+        *(kind.__name__ for kind in SessionError.__subclasses__() if "." in kind.__module__),
+    }
+
+
+def test_relative_links() -> None:
+    """Every relative link of the README and the changelog leads to a file."""
+    for name in ("README.md", "CHANGELOG.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        targets = re.findall(r"\]\((?!\w+:)([^)#]+)", text) + re.findall(r'(?:src|srcset)="(?!\w+:)([^"#]+)"', text)
+        for target in targets:
+            assert (ROOT / unquote(target)).exists(), f"{name}: {target}"
+
+
+def test_make_targets() -> None:
+    """Every make target that a page names exists."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in pages():
+        named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+        assert named <= targets, page
+
+
+def test_every_page_is_reached() -> None:
+    """No page is left out of the tables of contents. (The build would warn; this says it without a build.)"""
+    listed = {"index"}
+    for page in DOCS.rglob("*.md"):
+        for entries in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            folder = page.parent.relative_to(DOCS)
+            listed |= {str(folder / line) for line in entries.splitlines() if line and not line.startswith(":")}
+    found = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md") if "_build" not in page.parts}
+    assert found == listed
