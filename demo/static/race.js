@@ -10,7 +10,8 @@ form.addEventListener("submit", async (event) => {
   button.setAttribute("aria-disabled", "true");
   result.setAttribute("aria-busy", "true");
   try {
-    const response = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    const body = new URLSearchParams(new FormData(form));
+    const response = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.querySelector("[data-race-result]");
     if (fresh) {

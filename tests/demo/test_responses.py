@@ -218,7 +218,7 @@ class TestBehindHTTPS:
     async def test_the_origin_is_the_one_that_the_browser_sees(self, visitor: Visitor) -> None:
         """The proxy passes the Host header on; the scheme is HTTPS."""
         for scheme, status in (("https", 303), ("http", 403)):
-            headers = {"Host": "shop.example", "Origin": f"{scheme}://shop.example"}
+            headers = {"Host": "shop.example", "Origin": f"{scheme}://shop.example", "Accept": "text/html"}
             response = await visitor.raw.post("/sign-out", headers=headers, allow_redirects=False)
             assert response.status == status
 
