@@ -37,7 +37,8 @@ def serve(aiohttp_client: Any) -> Serve:
         if handler is not None:
             app.router.add_route("*", "/", handler)
         for path, routed in paths.items():
-            app.router.add_route("*", f"/{path}", routed)
+            method, _, name = path.rpartition(" ")
+            app.router.add_route(method or "*", f"/{name}", routed)
         return await aiohttp_client(app, cookie_jar=DummyCookieJar())
 
     return serve
@@ -102,7 +103,7 @@ class Visitor:
 
 @pytest.fixture
 def visit(serve: Serve) -> Callable[..., Awaitable[Visitor]]:
-    """Serve the usual handlers and whatever else is given; return a visitor who holds the values ``n=1``, or nothing."""
+    """Serve the usual handlers and some others; return a visitor who holds the values ``n=1``, or nothing yet."""
 
     async def visit(manager: SessionManager, *, new: bool = False, **paths: Handler) -> Visitor:
         visitor = Visitor(await serve(manager, **{**PATHS, **paths}))
