@@ -20,6 +20,9 @@ _COLLISIONS = "40"
 _ROLLED_BACK = ("22", "23", "54", _COLLISIONS)
 """Classes of SQLSTATE that blame the statement: data, integrity, limits, collisions."""
 
+_ENDED = ("08", "57P")
+"""Classes of SQLSTATE for a connection that is no more: by the network, or by the server's will."""
+
 
 def is_rolled_back(error: BaseException) -> bool:
     """Whether a statement certainly took no effect, for a reason of its own: the connection is fine.
@@ -44,7 +47,10 @@ def _sqlstate(error: asyncpg.PostgresError) -> str:
 
 def is_connection_lost(error: BaseException) -> bool:
     """Whether it was the connection that failed, so that another one may do better."""
-    lost = asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError, ConnectionError
+    if isinstance(error, asyncpg.PostgresError):
+        return _sqlstate(error).startswith(_ENDED)
+    # The driver's InternalClientError: the server's farewell arrived when an answer was not yet, or no longer, awaited.
+    lost = ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError
     return isinstance(error, lost) and not is_rolled_back(error)
 
 

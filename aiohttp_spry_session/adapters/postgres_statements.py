@@ -26,7 +26,14 @@ _LIVE = "NOT s.retired AND " + _UNEXPIRED
 
 _LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY($2::bytea[]) AND {unexpired}"
 
-_FIND = "SELECT owner AS sought, handle, {columns} FROM {table} s WHERE owner = ANY($2::bytea[]) AND {live}"
+# OFFSET 0 keeps the look-up of one owner apart: joined, all of them would be one scan of the whole table.
+_FIND = """
+SELECT sought.owner, found.*
+FROM unnest($2::bytea[]) AS sought (owner)
+CROSS JOIN LATERAL (
+    SELECT handle, {columns} FROM {table} s WHERE s.owner = sought.owner AND {live} OFFSET 0
+) AS found
+"""
 
 # Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition, waiting for whoever is
 # about to change them, in the order of the handles, so that two batches never wait for each other in a circle.
@@ -83,7 +90,7 @@ WITH expired AS MATERIALIZED (
     WHERE (SELECT pg_try_advisory_xact_lock({lock})) AND expires_at <= $1
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM {table} s USING expired WHERE s.handle = expired.handle RETURNING 1
+    DELETE FROM {table} WHERE handle = ANY(ARRAY(SELECT handle FROM expired)) RETURNING 1
 )
 SELECT count(*) FROM gone
 """
