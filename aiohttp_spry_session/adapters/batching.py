@@ -71,6 +71,8 @@ class Batcher(Generic[Operation, Result]):
     async def _send_batch(self, batch: list[tuple[Operation, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._send([operation for operation, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(batch)} operations were sent, and {len(results)} results came back")
         except Exception as error:  # noqa: BLE001 - the callers get it, whatever it is
             results = [error] * len(batch)
         except BaseException:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 import aiosqlite
@@ -29,7 +30,7 @@ _Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 _PURGE_STEP = 200
 _BUSY_SECONDS = 4.0
-_OPEN_ATTEMPTS = 50
+_OPEN_SECONDS = 10.0
 
 
 class SQLiteSessionAdapter(SessionAdapter):
@@ -62,6 +63,7 @@ class SQLiteSessionAdapter(SessionAdapter):
         if not isinstance(self.path, str) or not self.path or "\0" in self.path:
             raise ValueError("path must be the name of a file, or ':memory:'")
         self.synchronous: Synchronous = synchronous
+        self._opened = False
         self._reader: _Connection | None = None
         self._writer: _Connection | None = None
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
@@ -106,26 +108,28 @@ class SQLiteSessionAdapter(SessionAdapter):
         """
         try:
             await self._connect()
-        except SchemaError as error:
+        except BaseException as error:
             await self.close()
-            raise AdapterError("open", f"{self.path}: {error}") from error
-        except (sqlite3.Error, OSError) as error:
-            await self.close()
-            raise AdapterError("open", f"{self.path}: {error}") from error
-        except BaseException:
-            await self.close()
+            if isinstance(error, SchemaError | sqlite3.Error | OSError):
+                raise AdapterError("open", f"{self.path}: {error}") from error
             raise
+        self._opened = True
 
     async def close(self) -> None:
-        """Finish what is under way, and close the file."""
-        reader, writer = self._reader, self._writer
-        self._reader = self._writer = None
-        await self._loads.drain()
-        await self._writes.drain()
-        if writer is not None:
-            await writer.close()
-        if reader is not None and reader is not writer:
-            await reader.close()
+        """Carry out what was asked for so far, and close the file."""
+        self._opened = False
+        try:
+            await self._loads.drain()
+            await self._writes.drain()
+        finally:
+            reader, writer = self._reader, self._writer
+            self._reader = self._writer = None
+            try:
+                if reader is not None and reader is not writer:
+                    await reader.close()
+            finally:
+                if writer is not None:
+                    await writer.close()
 
     async def _connect(self) -> None:
         in_memory = self.path == ":memory:"
@@ -139,16 +143,16 @@ class SQLiteSessionAdapter(SessionAdapter):
             self._reader = await _Connection.connect(self.path)
 
     async def _prepare(self, writer: _Connection) -> None:
-        for attempt in range(1, _OPEN_ATTEMPTS + 1):
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _OPEN_SECONDS
+        while True:
             try:
-                await writer.run(prepare, self.synchronous)
+                return await writer.perform(prepare, self.synchronous)
             except sqlite3.OperationalError as error:
                 # Switching to WAL asks for a lock that SQLite's busy handler does not wait for.
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or attempt == _OPEN_ATTEMPTS:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or loop.time() > give_up_at:
                     raise
-                await asyncio.sleep(0.02)
-            else:
-                return
+            await asyncio.sleep(0.02)
 
     async def _submit(
         self, call: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs
@@ -157,24 +161,19 @@ class SQLiteSessionAdapter(SessionAdapter):
         return cast("T", await self._writes.submit((call, args)))
 
     def _check_open(self, operation: str) -> None:
-        if self._writer is None:
+        if not self._opened:
             raise AdapterError(
                 operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
             )
 
-    async def _load(self, handles: list[str]) -> Sequence[SessionRecord | None]:
-        records = await self._read(statements.load_many, handles)
-        return [records.get(handle) for handle in handles]
+    async def _load(self, handles: list[str]) -> Sequence[SessionRecord | BaseException | None]:
+        return await self._read(_load_each, handles)
 
     async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
-        if self._reader is None:
-            raise AdapterError(call.__name__, "the adapter was closed meanwhile")
-        return await self._reader.run(call, self.clock(), argument)
+        return await cast("_Connection", self._reader).perform(call, self.clock(), argument)
 
     async def _write(self, calls: list[_Call]) -> Sequence[Any]:
-        if self._writer is None:
-            raise AdapterError("update", "the adapter was closed meanwhile")
-        return await self._writer.run(_run_together, self.clock(), calls)
+        return await cast("_Connection", self._writer).perform(_run_together, self.clock(), calls)
 
 
 class _Connection(aiosqlite.Connection):
@@ -182,18 +181,22 @@ class _Connection(aiosqlite.Connection):
 
     @classmethod
     async def connect(cls, path: str) -> _Connection:
-        connection = cls(
-            lambda: sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False),
-            iter_chunk_size=64,
-        )
+        connection = cls(partial(_connect, path), iter_chunk_size=64)
         await connection
         return connection
 
-    async def run(
+    async def perform(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         execute: Callable[..., Awaitable[T]] = self._execute
         return await execute(function, self._conn, *args, **kwargs)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    # Text comes as the bytes that are stored: what is not UTF-8 is a corrupt record, not a store that fails.
+    database.text_factory = bytes
+    return database
 
 
 def _create_private_file(path: str) -> None:
@@ -202,26 +205,30 @@ def _create_private_file(path: str) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def _run_together(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
-    """Run calls in one transaction; where that fails, each in one of its own, so that each fails for itself."""
+def _load_each(
+    database: sqlite3.Connection, now: float, handles: list[str]
+) -> Sequence[SessionRecord | BaseException | None]:
+    """Load records in one statement; where that fails, each in one of its own, so that each fails for itself."""
     try:
-        return _transaction(database, now, calls)
-    except sqlite3.Error:
-        if len(calls) == 1:
-            raise
+        records = statements.load_many(database, now, handles)
+    except Exception as error:  # noqa: BLE001 - the callers get it
+        if len(handles) == 1:
+            return [error]
+        return [result for handle in handles for result in _load_each(database, now, [handle])]
+    return [records.get(handle) for handle in handles]
+
+
+def _run_together(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
+    """Run calls in one transaction; one that fails has changed nothing, and the others are committed."""
     results: list[Any] = []
-    for call in calls:
-        try:
-            results += _transaction(database, now, [call])
-        except sqlite3.Error as error:
-            results.append(error)
-    return results
-
-
-def _transaction(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
     database.execute("BEGIN IMMEDIATE")
     try:
-        results = [function(database, now, *args) for function, args in calls]
+        for function, args in calls:
+            try:
+                results.append(function(database, now, *args))
+            except Exception as error:  # noqa: BLE001 - its caller gets it
+                results.append(error)
+        # After some errors, such as a full disk, SQLite has rolled everything back by itself: this fails then.
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:

@@ -42,7 +42,9 @@ def prepare(database: sqlite3.Connection, synchronous: str) -> None:
     if sqlite3.sqlite_version_info < _MIN_SQLITE:
         raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old: {'.'.join(map(str, _MIN_SQLITE))} is needed")
     _check(database)
-    database.execute("PRAGMA journal_mode = WAL")
+    (mode,) = database.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode not in (b"wal", b"memory"):
+        raise SchemaError("write-ahead logging is not possible there: the file has to be on a local disk")
     database.execute(f"PRAGMA synchronous = {synchronous}")
     database.execute("BEGIN IMMEDIATE")
     try:

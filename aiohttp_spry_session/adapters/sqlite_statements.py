@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..adapter import SessionRecord, retire
+from ..events import logger
 
 __all__ = ["MAX_LOADS", "create", "destroy", "find", "load_many", "purge", "renew", "rotate", "update"]
 
@@ -47,13 +48,16 @@ _PURGE = """
     DELETE FROM sessions WHERE handle IN (SELECT handle FROM sessions WHERE expires_at <= :now LIMIT :step)
 """
 
+_FIRST_TIME, _LAST_TIME = -62_135_596_800.0, 253_402_300_800.0
+"""What a ``datetime`` can show, in Unix seconds: from the year 1 to the end of the year 9999."""
+
 
 def load_many(database: sqlite3.Connection, now: float, handles: Sequence[str]) -> dict[str, SessionRecord]:
     """Return the live and retired records of at most :data:`MAX_LOADS` handles, in one statement."""
     # A few lengths only, so that SQLite has each statement prepared already; repeating a handle does no harm.
     length = next(length for length in _LOAD_LENGTHS if length >= len(handles))
     rows = database.execute(_LOADS[length], [*handles, *[handles[0]] * (length - len(handles))]).fetchall()
-    records = {handle: _record(row) for handle, *row in rows}
+    records = _records(rows)
     return {handle: record for handle, record in records.items() if not record.is_expired(now)}
 
 
@@ -73,12 +77,22 @@ def renew(database: sqlite3.Connection, now: float, handle: str, expires_at: flo
 
 
 def rotate(database: sqlite3.Connection, now: float, old: str, new: str, record: SessionRecord, grace: float) -> bool:
-    """Retire the old record and create the new one; the caller's transaction makes it one step."""
+    """Retire the old record and create the new one: both, or neither."""
     if load_many(database, now, [new]):
         return False
-    if not update(database, now, old, retire(record, new, now=now, grace=grace)):
-        return False
-    return create(database, now, new, record)
+    database.execute("SAVEPOINT rotation")
+    try:
+        rotated = update(database, now, old, retire(record, new, now=now, grace=grace)) and create(
+            database, now, new, record
+        )
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK TO rotation")
+        raise
+    finally:
+        if database.in_transaction:
+            database.execute("RELEASE rotation")
+    return rotated
 
 
 def destroy(database: sqlite3.Connection, now: float, handle: str) -> None:
@@ -88,8 +102,7 @@ def destroy(database: sqlite3.Connection, now: float, handle: str) -> None:
 
 def find(database: sqlite3.Connection, now: float, owner: str) -> dict[str, SessionRecord]:
     """Return an owner's live records."""
-    rows = database.execute(_FIND, {"owner": owner, "now": now})
-    return {handle: _record(row) for handle, *row in rows}
+    return _records(database.execute(_FIND, {"owner": owner, "now": now}).fetchall())
 
 
 def purge(database: sqlite3.Connection, now: float, step: int) -> int:
@@ -101,9 +114,26 @@ def _changed(database: sqlite3.Connection, statement: str, parameters: dict[str,
     return database.execute(statement, parameters).rowcount == 1
 
 
-def _record(row: Any) -> SessionRecord:
-    payload, version, created_at, expires_at, owner, retired = row
-    return SessionRecord(payload, version, created_at, expires_at, owner, bool(retired))
+def _records(rows: Sequence[Sequence[Any]]) -> dict[str, SessionRecord]:
+    """Return the records of rows by handle; one that nobody here wrote is logged, and left out."""
+    records: dict[str, SessionRecord] = {}
+    for stored_handle, *row in rows:
+        try:
+            records[stored_handle.decode()] = _record(*row)
+        except (AttributeError, TypeError, ValueError):
+            handle = stored_handle.decode(errors="replace")
+            logger.error("the stored session %r is corrupt and counts as absent", handle)
+    return records
+
+
+def _record(payload: Any, version: Any, created_at: Any, expires_at: Any, owner: Any, retired: Any) -> SessionRecord:
+    if type(payload) is not bytes or type(version) is not int:
+        raise TypeError
+    if not _FIRST_TIME <= created_at < _LAST_TIME or not (expires_at is None or _FIRST_TIME <= expires_at < _LAST_TIME):
+        raise ValueError
+    return SessionRecord(
+        payload, version, created_at, expires_at, None if owner is None else owner.decode(), bool(retired)
+    )
 
 
 def _parameters(handle: str, record: SessionRecord, now: float) -> dict[str, Any]:

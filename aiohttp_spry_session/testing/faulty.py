@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 from ..adapter import SessionAdapter, SessionRecord
 
@@ -121,9 +121,7 @@ class FaultyAdapter(SessionAdapter):
         """Cancel the task that makes the call, as when a client disconnects."""
 
         async def strike() -> None:
-            task = asyncio.current_task()
-            if task is not None:
-                task.cancel()
+            cast("asyncio.Task[None]", asyncio.current_task()).cancel()
             await asyncio.sleep(0)
 
         return self._arm(Fault(strike, operation=_known(operation), after=after).aim(at=at, times=times))

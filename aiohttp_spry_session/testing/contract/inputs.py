@@ -138,7 +138,7 @@ class InputLaws(Contract):
             begin + 1 / 3,
             float(2**31),
             1e10 + 1e-6,
-            1e15 + 0.5,
+            253402300799.5,
         ]
         for number, end in enumerate(ends):
             record = replace(a_record(clock), created_at=math.nextafter(begin, -math.inf), expires_at=end)
