@@ -25,11 +25,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-_WIDTH = 460
+_WIDTH = 400
 _HEAD = 26
 _LINE = 16
 _STEP = re.compile(r"(?P<start>\w+) *-> *(?P<end>\w+) *: *(?P<text>.+)")
 _NOTE = re.compile(r"= *(?P<lane>\w+) *: *(?P<text>.+)")
+
+_ENDINGS = {"-": ("bad", "\N{MULTIPLICATION SIGN}"), "+": ("good", "\N{CHECK MARK}")}
 
 
 @dataclass
@@ -53,12 +55,8 @@ class _Drawing:
     def note(self, lane: str, text: str) -> None:
         x = self.lanes[lane]
         room = 2 * min(x, _WIDTH - x)
-        self.text(x, wrap(text, max(14, int(room / 6.4))), "label")
-        self.y += 16
-
-    def ending(self, text: str, kind: str) -> None:
-        self.text(_WIDTH / 2, wrap(text, 64), f"label {kind}")
-        self.y += 8
+        self.text(x, wrap(text, max(14, int(room / 6.4))), "label note")
+        self.y += 24
 
     def text(self, x: float, lines: list[str], kind: str) -> None:
         for line in lines:
@@ -68,34 +66,35 @@ class _Drawing:
 
 
 def draw(title: str, text: str) -> str:
-    """Return the SVG of a diagram."""
+    """Return the HTML of a diagram: its title, the drawing, and how it ends."""
     first, *steps = [line.strip() for line in text.strip().splitlines() if line.strip()]
     names = dict(part.strip().split(": ", 1) for part in first.split("|"))
-    margin = _WIDTH / len(names) / 2
-    drawing = _Drawing({lane: margin + number * _WIDTH / len(names) for number, lane in enumerate(names)})
+    share = _WIDTH / len(names)
+    drawing = _Drawing({lane: share / 2 + number * share for number, lane in enumerate(names)})
+    endings = []
     for step in steps:
         if found := _STEP.fullmatch(step):
             drawing.arrow(found["start"], found["end"], found["text"])
         elif found := _NOTE.fullmatch(step):
             drawing.note(found["lane"], found["text"])
-        elif step[0] in "+-":
-            drawing.y += 4
-            drawing.ending(step[1:].strip(), "good" if step[0] == "+" else "bad")
+        elif step[0] in _ENDINGS:
+            kind, sign = _ENDINGS[step[0]]
+            endings.append(f'<p class="{kind}"><span aria-hidden="true">{sign}</span> {escape(step[1:].strip())}</p>')
         else:
             raise ValueError(f"not a step: {step!r}")
-    height = drawing.y + 8
-    end = height - 8 - (30 if steps[-1][0] in "+-" else 0)
+    height = drawing.y - 8
     heads = []
     for lane, x in drawing.lanes.items():
-        width = min(_WIDTH / len(names) - 8, 130)
-        heads.append(f'<line class="lane" x1="{x}" y1="{_HEAD}" x2="{x}" y2="{end}"/>')
+        width = min(share - 8, 120)
+        heads.append(f'<line class="lane" x1="{x}" y1="{_HEAD}" x2="{x}" y2="{height}"/>')
         heads.append(f'<rect class="head" x="{x - width / 2}" y="1" width="{width}" height="{_HEAD - 2}" rx="5"/>')
         heads.append(f'<text class="name" x="{x}" y="18" text-anchor="middle">{escape(names[lane])}</text>')
-    spoken = escape(f"{title}. " + " ".join(f"{step}." for step in steps), quote=True)
+    spoken = escape(" ".join(f"{step}." for step in steps if step[0] not in _ENDINGS), quote=True)
     return (
-        f'<figure class="sequence"><svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{spoken}">'
+        f'<figure class="sequence"><figcaption>{escape(title)}</figcaption>'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{spoken}">'
         + "".join(heads + drawing.parts)
-        + f"</svg><figcaption>{escape(title)}</figcaption></figure>"
+        + f"</svg>{''.join(endings)}</figure>"
     )
 
 

@@ -13,7 +13,8 @@ async def index(request: web.Request) -> web.Response:
 
 app = web.Application()
 app.router.add_get("/", index)
-setup(app, SessionManager(SQLiteSessionAdapter("sessions.db", expiration=timedelta(hours=8))))
+adapter = SQLiteSessionAdapter("sessions.db", expiration=timedelta(hours=8))
+setup(app, SessionManager(adapter))
 
 if __name__ == "__main__":
     web.run_app(app, host="127.0.0.1", port=8080)
