@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from .footprint import Footprint, resident, traced
 _AT_ONCE = 100
 _BYTES_PER_SESSION = 40
 """What a session may leave behind, on average: far less than the least that could be forgotten of one."""
+
+_owners = itertools.count()
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MakeAdapter = Callable[[], SessionAdapter]
@@ -41,7 +44,7 @@ async def live_and_expire(manager: SessionManager, clock: FakeClock, sessions: i
         await session.set("visits", number)
         await session.save()
         if number % 5 == 0:
-            await session.bind(f"user {number}")
+            await session.bind(f"user {next(_owners)}")
         if number % 7 == 0:
             await session.rotate(grace=10)
         if number % 11 == 0:
