@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -155,30 +156,40 @@ async def test_one_failing_operation_does_not_fail_its_neighbours(adapter: Postg
     assert await adapter.load("good") == RECORD
 
 
+@pytest.mark.parametrize(
+    ("failures", "expected"),
+    [
+        ({2: asyncpg.ConnectionDoesNotExistError}, [True, True, "ConnectionDoesNotExistError"]),
+        ({1: asyncpg.DeadlockDetectedError, 3: TimeoutError}, [True, "TimeoutError", "TimeoutError"]),
+    ],
+    ids=["between two statements", "while each is tried alone"],
+)
 async def test_a_failure_is_not_that_of_operations_that_were_done_before(
-    adapter: PostgresSessionAdapter, monkeypatch: pytest.MonkeyPatch
+    adapter: PostgresSessionAdapter,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: dict[int, type[Exception]],
+    expected: list[bool | str],
 ) -> None:
-    """Where the server goes in the middle of a batch, what it has answered stays answered."""
+    """Where the server goes in the middle of a batch, what it has answered stays answered, and the rest fails."""
     fetch = asyncpg.Connection.fetch
-    calls = 0
+    calls = itertools.count(1)
 
-    async def fail_second(self: Any, *args: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise asyncpg.ConnectionDoesNotExistError("cut")
+    async def fail(self: Any, *args: Any, **options: Any) -> Any:
+        failure = failures.get(next(calls))
+        if failure is not None:
+            raise failure("on purpose")
         return await fetch(self, *args, **options)
 
-    monkeypatch.setattr(asyncpg.Connection, "fetch", fail_second)
+    monkeypatch.setattr(asyncpg.Connection, "fetch", fail)
     answers = await asyncio.gather(
-        adapter.create("handle", RECORD),
-        adapter.renew("handle", None),
-        adapter.renew("handle", NOW + 9),
+        adapter.create("first", RECORD),
+        adapter.create("second", RECORD),
+        adapter.renew("first", NOW + 1300),
         return_exceptions=True,
     )
-    assert answers[0] is True
-    assert [type(answer) for answer in answers[1:]] == [asyncpg.ConnectionDoesNotExistError] * 2
-    assert await adapter.load("handle") == RECORD
+    monkeypatch.undo()
+    assert [answer if isinstance(answer, bool) else type(answer).__name__ for answer in answers] == expected
+    assert await adapter.load("first") == RECORD
 
 
 async def test_batches_of_several_processes_do_not_deadlock(make_postgres: MakePostgres) -> None:
