@@ -51,7 +51,8 @@ async def live_and_expire(manager: SessionManager, clock: FakeClock, sessions: i
             await session.destroy()
         if number % 3 == 0:
             again = manager.session(manager.begin([session.identifier]))
-            await again.increment("visits")
+            await again.load()
+            await asyncio.gather(session.increment("visits"), again.increment("visits"))
             await again.renew()
             await again.save()
 
