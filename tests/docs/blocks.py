@@ -4,6 +4,7 @@ A block may be preceded by a comment that says what to do with it:
 
 - ``<!-- example: file NAME -->``: saved under this name, for the blocks after it;
 - ``<!-- example: needs redis -->``, ``needs postgres``: run with that server;
+- ``<!-- example: needs demo -->``: run against the demo, in place of the page's last program;
 - ``<!-- example: by hand, WHY -->``: not run. :mod:`.test_examples` lists all of these.
 """
 

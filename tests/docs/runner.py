@@ -20,24 +20,11 @@ import aiohttp_spry_session
 from aiohttp_spry_session import SessionManager, get_session, setup
 
 from .blocks import Block
-from .transcript import differs, read_commands, run
+from .transcript import differs, names_in, read_commands, run
 
 __all__ = ["PageRunner"]
 
-DATA = {
-    "",
-    "text",
-    "ini",
-    "nginx",
-    "sql",
-    "html",
-    "{toctree}",
-    "{sequence}",
-    "{figure}",
-    "{image}",
-    "{raw}",
-    "{include}",
-}
+DATA = {"", "text", "ini", "nginx", "sql", "html"}
 """Blocks with nothing to run."""
 
 _ADDRESS = "127.0.0.1:8080"
@@ -78,6 +65,8 @@ class PageRunner:
         """Run one block, whatever it is."""
         if block.marker == "by hand":
             return
+        if block.marker == "needs" and block.detail == "demo":
+            await self._serve_demo()
         if block.marker == "file":
             path = self._folder / block.detail
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +117,16 @@ class PageRunner:
         with mock.patch.object(web, "run_app", run_app), mock.patch.object(self._module, "__name__", "__main__"):
             self._execute(text, path, line)
         (app,) = started
+        await self._start(app)
+
+    async def _serve_demo(self) -> None:
+        from demo.app import create_app
+        from demo.settings import Settings
+
+        adapter = aiohttp_spry_session.adapter_from_url("sqlite:///demo.db", expiration=28_800)
+        await self._start(create_app(Settings(adapter=adapter)))
+
+    async def _start(self, app: web.Application) -> None:
         if self._program is not None:
             await self._program.close()
         self._program = TestServer(app, host="127.0.0.1")
@@ -174,6 +173,8 @@ class PageRunner:
             if differs(command.expected, printed):
                 shown = "\n".join(printed)
                 raise AssertionError(f"{block.place}: {command.text}\nprinted\n{shown}\ninstead of what the page says")
+            # Later commands may repeat what this one printed.
+            self._replacements |= names_in(command.expected, printed)
 
 
 def _awaits(node: ast.stmt) -> bool:

@@ -58,7 +58,7 @@ async def test_redis_settings(redis_server) -> None:
             name, value = line.split(" ", 1)
             before = await admin.config_get(name)
             await admin.config_set(name, value)
-            await admin.config_set(name, before[name.encode() if name.encode() in before else name])
+            await admin.config_set(name, before[name])
 
 
 async def test_postgres_role(postgres_database: str) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from .blocks import ROOT
 
-__all__ = ["Command", "differs", "read_commands", "run"]
+__all__ = ["Command", "differs", "names_in", "read_commands", "run"]
 
 _MASKS = [
     (re.compile(r"(?<![\w-])[\w-]{43}(?![\w-])"), "<identifier>"),
     (re.compile(r"(?<!\w)[0-9a-f]{64}(?!\w)"), "<handle>"),
+    (re.compile(r"(?<!\w)[0-9a-f]{12}(?!\w)"), "<id>"),
     (re.compile(r"^Date: .*"), "Date: <date>"),
     (re.compile(r"^Server: .*"), "Server: <server>"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z| UTC)?"), "<time>"),
@@ -23,6 +24,7 @@ _MASKS = [
     (re.compile(r"^\d+ passed in \d+\.\d+s$"), "<n> passed"),
     (re.compile(r" +\[ *\d+%\]"), ""),
 ]
+_NAME = re.compile(r"(?<![\w-])(?:[\w-]{43}|[0-9a-f]{64}|[0-9a-f]{12})(?![\w-])")
 
 
 @dataclass
@@ -79,6 +81,14 @@ def differs(expected: list[str], printed: list[str]) -> bool:
     wanted, got = _normalised(expected), _normalised(printed)
     pattern = "".join("(?:.*\n)*?" if line == "..." else re.escape(line) + "\n" for line in wanted)
     return re.fullmatch(pattern, "".join(line + "\n" for line in got)) is None
+
+
+def names_in(expected: list[str], printed: list[str]) -> dict[str, str]:
+    """Return the random names that a page shows, with those that were printed in their place this time."""
+    if "..." in expected:
+        return {}
+    shown, real = (_NAME.findall("\n".join(lines)) for lines in (expected, printed))
+    return dict(zip(shown, real, strict=True))
 
 
 def _normalised(lines: list[str]) -> list[str]:
