@@ -45,7 +45,7 @@ async def run(visitor_of, manager, *steps) -> None:
     async def handler(request: web.Request) -> web.Response:
         try:
             await left.pop(0)(get_session(request))
-        except BaseException as failure:
+        except BaseException as failure:  # noqa: BLE001 - it is raised again, out of the server
             failures.append(failure)
         return web.Response()
 

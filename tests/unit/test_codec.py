@@ -1,0 +1,153 @@
+"""Values to bytes and back, and the payload of a session."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from zlib import crc32
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiohttp_spry_session import JSONCodec
+from aiohttp_spry_session.codec import pack, read_codec, unpack
+
+text = st.text(st.characters(exclude_categories=["Cs"]))
+exact = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality that tells 1 from 1.0 and True."""
+    if isinstance(a, list):
+        return type(b) is list and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return type(b) is dict and list(a) == list(b) and all(map(same, a.values(), b.values()))
+    return type(a) is type(b) and repr(a) == repr(b)
+
+
+@given(exact)
+def test_what_is_accepted_comes_back_exactly(value):
+    """Every value of JSON's types that is encoded at all is decoded to the same, as a new object."""
+    codec = JSONCodec()
+    again = codec.decode(codec.encode(value))
+    assert same(value, again)
+    if isinstance(value, list | dict):
+        assert again is not value
+
+
+junk = st.recursive(
+    st.one_of(
+        st.floats(),
+        st.integers(),
+        st.text(),
+        st.binary(),
+        st.dates(),
+        st.uuids(),
+        st.decimals(),
+        st.complex_numbers(),
+        st.sets(st.integers() | st.text()),
+    ),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.uuids() | st.binary(), inner),
+    max_leaves=10,
+)
+
+
+@given(junk)
+def test_anything_else_is_refused_or_has_one_json_form(value):
+    """What is accepted can be decoded, and encodes the same again; whatever is refused raises what codecs may raise."""
+    codec = JSONCodec()
+    try:
+        data = codec.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return
+    assert codec.encode(codec.decode(data)) == data
+
+
+@pytest.mark.parametrize("depth", [63, 64])
+def test_depth_that_is_allowed(depth):
+    """Containers may be nested 64 deep."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value] if depth % 2 else {"a": value}
+    assert JSONCodec().decode(JSONCodec().encode(value)) == value
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (inner,)])
+def test_depth_that_is_not(wrap):
+    """One more is refused, whatever the containers."""
+    value: Any = 1
+    for _ in range(65):
+        value = wrap(value)
+    with pytest.raises(ValueError, match="nested more than 64 deep"):
+        JSONCodec().encode(value)
+
+
+@pytest.mark.parametrize("number", [-(2**63), 2**64 - 1])
+def test_integers_at_the_limit(number):
+    """64 bits, signed or not, are exact."""
+    assert JSONCodec().decode(JSONCodec().encode([number])) == [number]
+
+
+@pytest.mark.parametrize("number", [-(2**63) - 1, 2**64])
+def test_integers_past_the_limit(number):
+    """Beyond, other readers of JSON would round."""
+    for value in (number, [number], {"a": number}):
+        with pytest.raises(ValueError, match="past 64 bits"):
+            JSONCodec().encode(value)
+
+
+def test_type_expressions_that_cannot_be_cached():
+    """A type that is not hashable works like any other."""
+    kind = Annotated[int, {"of": "the application"}]
+    with pytest.raises(TypeError):
+        hash(kind)
+    assert JSONCodec().decode(b"3", kind) == 3
+    with pytest.raises(msgspec.ValidationError):
+        JSONCodec().decode(b'"a"', kind)
+
+
+@given(st.dictionaries(text, st.binary()))
+def test_payload_comes_back(values):
+    """unpack is pack's inverse."""
+    assert unpack(pack(values)) == values
+
+
+@given(st.binary() | st.binary().map(lambda body: b"\x01" + crc32(body).to_bytes(4, "big") + body))
+def test_any_other_payload_is_a_value_error(payload):
+    """Whatever bytes are in the store, unpack returns a map of encoded values or raises ValueError."""
+    try:
+        values = unpack(payload)
+    except ValueError:
+        return
+    assert all(isinstance(key, str) and isinstance(value, bytes) for key, value in values.items())
+
+
+@given(st.dictionaries(st.text("abc"), st.binary(max_size=4), min_size=1), st.data())
+def test_damage_is_noticed(values, data):
+    """One flipped bit anywhere, or a missing end, is never taken for a session."""
+    payload = pack(values)
+    bit = data.draw(st.integers(0, len(payload) * 8 - 1))
+    damaged = bytearray(payload)
+    damaged[bit // 8] ^= 1 << bit % 8
+    for broken in (bytes(damaged), payload[: bit // 8]):
+        with pytest.raises(ValueError, match="damaged"):
+            unpack(broken)
+
+
+def test_the_codec_option():
+    """It has to have both methods; none means JSON."""
+    assert isinstance(read_codec(None), JSONCodec)
+    codec = JSONCodec()
+    assert read_codec(codec) is codec
+    for wrong in (object(), "json", msgspec.json.Encoder(), msgspec.json.Decoder()):
+        with pytest.raises(ValueError, match="methods encode and decode"):
+            read_codec(wrong)

@@ -1,0 +1,359 @@
+"""How managers and applications go together."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+
+import pytest
+from aiohttp import DummyCookieJar, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from aiohttp_spry_session import (
+    SESSION,
+    AdapterError,
+    MemorySessionAdapter,
+    Session,
+    SessionError,
+    SessionManager,
+    SQLiteSessionAdapter,
+    get_session,
+    session_middleware,
+    setup,
+)
+
+from ..support import COOKIE, WatchedAdapter, cookies_of, identifier_in, sending
+from .handlers import PATHS, read, write
+
+
+async def test_ways_to_the_session(visit, manager):
+    """The typed key, the plain name and the function lead to one object, and aiohttp warns of nothing."""
+    seen: list[object] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.extend([request[SESSION], request["session"], get_session(request), request.get("session")])
+        assert SESSION in request
+        assert "session" in request
+        return web.Response()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        visitor = await visit(manager, new=True, x=handler)
+        assert (await visitor.ask("/x")).status == 200
+    assert isinstance(seen[0], Session)
+    assert all(way is seen[0] for way in seen)
+
+
+async def test_no_session_without_setup(aiohttp_client):
+    """get_session says what to do."""
+    caught: list[SessionError] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        with pytest.raises(SessionError, match=r"setup\(app, SessionManager\(\.\.\.\), key='session'\)") as error:
+            get_session(request)
+        caught.append(error.value)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    client = await aiohttp_client(app)
+    assert (await client.get("/")).status == 200
+    assert caught[0].__cause__ is None
+
+
+def two_managers(clock, adapters) -> web.Application:
+    """An application for visitors and, under another cookie, for administrators."""
+
+    async def handler(request: web.Request) -> web.Response:
+        visits = await get_session(request).increment("n")
+        admin = await get_session(request, "admin").increment("n", 10)
+        return web.json_response([visits, admin])
+
+    app = web.Application()
+    setup(app, SessionManager(adapters[0], clock=clock))
+    setup(app, SessionManager(adapters[1], name="admin-sid", path="/", clock=clock), key="admin")
+    app.router.add_get("/", handler)
+    app.router.add_get("/read", read)
+    return app
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["own adapters", "one adapter"])
+async def test_two_managers_with_different_cookies(aiohttp_client, clock, shared, store):
+    """Each has its own session, cookie and key; they may share an adapter."""
+    app = two_managers(clock, (store, store) if shared else (store, MemorySessionAdapter()))
+    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    response = await client.get("/")
+    assert await response.json() == [1, 10]
+    identifiers = identifier_in(response.headers), identifier_in(response.headers, "admin-sid")
+    both = {"Cookie": f"{COOKIE}={identifiers[0]}; admin-sid={identifiers[1]}"}
+    response = await client.get("/", headers=both)
+    assert await response.json() == [2, 20]
+    assert "Set-Cookie" not in response.headers
+    assert response.headers.getall("Vary") == ["Cookie"]
+    assert await (await client.get("/", headers=sending(identifiers[0]))).json() == [3, 10]
+
+
+async def test_two_managers_share_an_adapters_life(clock):
+    """The adapter is opened once, by whoever comes first, and closed by whoever leaves last."""
+    calls: list[str] = []
+
+    class Counting(MemorySessionAdapter):
+        async def open(self) -> None:
+            calls.append("open")
+
+        async def close(self) -> None:
+            calls.append("close")
+
+    adapter = Counting()
+    app = two_managers(clock, (adapter, adapter))
+    async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+        assert calls == ["open"]
+        async with SessionManager(adapter, clock=clock) as third:
+            assert await third.purge() == 0
+        assert (await client.get("/")).status == 200
+        assert calls == ["open"]
+    assert calls == ["open", "close"]
+    await third.close()
+    assert calls == ["open", "close"]
+    async with third:
+        assert calls == ["open", "close", "open"]
+
+
+def test_setup_refuses_what_is_taken(clock):
+    """Two managers under one key, or with one cookie, would overwrite each other."""
+    app = web.Application()
+    setup(app, SessionManager())
+    for manager, key in ((SessionManager(name="other"), "session"), (SessionManager(), "other")):
+        with pytest.raises(ValueError, match="give each its own"):
+            setup(app, manager, key=key)
+    assert len(app.middlewares) == 1
+    setup(app, SessionManager(name="other"), key="other")
+
+
+@pytest.mark.parametrize("key", ["", None, 3])
+def test_unusable_request_key(key):
+    """The request key is a name."""
+    for use in (
+        lambda: setup(web.Application(), SessionManager(), key=key),
+        lambda: session_middleware(SessionManager(), key=key),
+    ):
+        with pytest.raises(ValueError, match="key must be a non-empty str"):
+            use()
+
+
+@pytest.mark.parametrize("also_on_the_sub_application", [False, True])
+async def test_sub_application(aiohttp_client, make_manager, store, also_on_the_sub_application):
+    """A manager on the main application serves the others too; set up twice, it still works once a request."""
+    manager = make_manager()
+    app, sub = web.Application(), web.Application()
+    setup(app, manager)
+    if also_on_the_sub_application:
+        setup(sub, manager)
+    for path, handler in PATHS.items():
+        sub.router.add_get(f"/{path}", handler)
+    app.router.add_get("/read", read)
+    app.add_subapp("/sub", sub)
+    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    response = await client.get("/sub/write?n=1")
+    identifier = identifier_in(response.headers)
+    assert store.counted == {"create": 1}
+    for path in ("/read", "/sub/read"):
+        assert await (await client.get(path, headers=sending(identifier))).json() == {"n": 1}
+    assert (await client.get("/sub/nowhere", headers=sending(identifier))).status == 404
+    assert identifier_in((await client.get("/sub/do/rotate", headers=sending(identifier))).headers)
+
+
+async def test_manager_on_a_sub_application_alone(aiohttp_client, make_manager):
+    """Then the main application's own pages have no session, and need none."""
+    manager = make_manager(path="/sub/")
+    app, sub = web.Application(), web.Application()
+    setup(sub, manager)
+    sub.router.add_get("/write", write)
+    sub.router.add_get("/read", read)
+
+    async def bare(request: web.Request) -> web.Response:
+        assert "session" not in request
+        return web.Response()
+
+    app.router.add_get("/", bare)
+    app.add_subapp("/sub", sub)
+    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    assert (await client.get("/")).status == 200
+    response = await client.get("/sub/write?n=1")
+    assert "; Path=/sub/;" in response.headers["Set-Cookie"]
+    identifier = identifier_in(response.headers)
+    assert await (await client.get("/sub/read", headers=sending(identifier))).json() == {"n": 1}
+
+
+async def test_different_managers_on_application_and_sub_application(aiohttp_client, clock, store):
+    """A part of the site may have sessions of its own, beside those of the whole."""
+    app, sub = web.Application(), web.Application()
+    setup(app, SessionManager(clock=clock))
+    setup(sub, SessionManager(store, name="sub-sid", clock=clock), key="inner")
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response(
+            [await get_session(request).increment("n"), await get_session(request, "inner").increment("n")]
+        )
+
+    sub.router.add_get("/", handler)
+    app.add_subapp("/sub/", sub)
+    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    response = await client.get("/sub/")
+    assert await response.json() == [1, 1]
+    assert identifier_in(response.headers)
+    assert identifier_in(response.headers, "sub-sid")
+
+
+KINDS = {
+    "plain": lambda: web.Response(text="done"),
+    "raised": lambda: web.HTTPFound("/"),
+    "unhandled": lambda: RuntimeError("told so"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_middleware_alone(aiohttp_client, make_manager, store, kind):
+    """Without the hook the cookie is in what a handler returns or raises, and the adapter is not opened."""
+    manager = make_manager()
+
+    async def handler(request: web.Request) -> web.Response:
+        await get_session(request).increment("n")
+        answer = KINDS[kind]()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    app = web.Application(middlewares=[session_middleware(manager)])
+    app.router.add_get("/", handler)
+    app.router.add_get("/read", read)
+    async with manager:
+        client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+        response = await client.get("/", allow_redirects=False)
+        identifier = identifier_in(response.headers)
+        assert store.counted == {"create": 1}
+        if kind == "unhandled":
+            assert (response.status, identifier) == (500, None)
+            return
+        assert response.headers["Vary"] == "Cookie"
+        assert await (await client.get("/read", headers=sending(identifier))).json() == {"n": 1}
+
+
+async def test_middleware_alone_leaves_a_prepared_response_alone(aiohttp_client, make_manager):
+    """It cannot write headers that have left."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await get_session(request).get("n")
+        return response
+
+    manager = make_manager(adapter=MemorySessionAdapter())
+    app = web.Application(middlewares=[session_middleware(manager)])
+    app.router.add_get("/", handler)
+    client = await aiohttp_client(app)
+    response = await client.get("/")
+    assert response.status == 200
+    assert "Vary" not in response.headers
+
+
+async def test_adapter_that_is_not_open_is_503(aiohttp_client, tmp_path, caplog):
+    """Who forgets to open it is told how."""
+    manager = SessionManager(SQLiteSessionAdapter(tmp_path / "s.db"))
+    app = web.Application(middlewares=[session_middleware(manager)])
+    app.router.add_get("/write", write)
+    client = await aiohttp_client(app)
+    assert (await client.get("/write?n=1")).status == 503
+    assert "use setup(app, manager), or 'async with manager:' in a script" in caplog.text
+
+
+async def test_background_purge(monkeypatch, clock, caplog):
+    """While the application runs, expired sessions go by themselves; a purge that fails is tried again."""
+    monkeypatch.setattr(WatchedAdapter, "purge_interval", 0.001)
+    inner = MemorySessionAdapter()
+    store = WatchedAdapter(inner)
+    manager = SessionManager(store, clock=clock)
+    app = web.Application()
+    setup(app, manager)
+    app.router.add_get("/write", write)
+    purged = asyncio.Event()
+    failed = asyncio.Event()
+
+    async def before(operation: str) -> None:
+        if operation == "purge" and not failed.is_set():
+            failed.set()
+            raise OSError("once")
+
+    async def after(operation: str) -> None:
+        if operation == "purge" and not len(inner):
+            purged.set()
+
+    async with TestClient(TestServer(app), cookie_jar=DummyCookieJar()) as client:
+        await client.get("/write?n=1")
+        assert len(inner) == 1
+        store.before, store.after = before, after
+        clock.advance(3600)
+        await asyncio.wait_for(purged.wait(), 5)
+    assert failed.is_set()
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "aiohttp_spry_session"]
+    assert warning == "purging expired sessions failed, to be tried again: session store: purge: failed (OSError)"
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+async def test_application_that_cannot_open_its_store_does_not_start(tmp_path):
+    """A store that is not there is noticed at the start, not at the first visitor."""
+    app = web.Application()
+    setup(app, SessionManager(SQLiteSessionAdapter(tmp_path / "missing" / "s.db")))
+    runner = web.AppRunner(app)
+    with pytest.raises(AdapterError) as caught:
+        await runner.setup()
+    assert caught.value.operation == "open"
+    await runner.cleanup()
+
+
+async def test_default_cookie(visit, clock, memory):
+    """The cookie as the defaults make it."""
+    visitor = await visit(SessionManager(memory, clock=clock), new=True)
+    response = await visitor.ask("/write?n=1")
+    assert cookies_of(response.headers) == [
+        f"SPRY_SESSION_ID={visitor.identifier}; Max-Age=1200; Path=/; HttpOnly; SameSite=Lax"
+    ]
+
+
+async def test_cookie_with_every_attribute(visit, clock, memory):
+    """The cookie as the options make it, and its removal with the same attributes, which browsers insist on."""
+    manager = SessionManager(
+        memory,
+        clock=clock,
+        name="__Secure-sid",
+        domain="example.org",
+        path="/app",
+        secure=True,
+        http_only=False,
+        same_site="None",
+        partitioned=True,
+        persistent=False,
+    )
+    visitor = await visit(manager, new=True)
+    response = await visitor.ask("/write?n=1")
+    (cookie,) = response.headers.getall("Set-Cookie")
+    value, attributes = cookie.split("; ", 1)
+    assert attributes == "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned"
+    headers = {"Cookie": value}
+    (removal,) = (await visitor.client.get("/do/destroy_for_good", headers=headers)).headers.getall("Set-Cookie")
+    assert removal == f"__Secure-sid=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {attributes}"
+
+
+async def test_browser_keeps_and_drops_the_cookie(aiohttp_client, clock, memory):
+    """With a client that keeps cookies, a session is there until its removal."""
+    app = web.Application()
+    setup(app, SessionManager(memory, clock=clock))
+    for path, handler in PATHS.items():
+        app.router.add_get(f"/{path}", handler)
+    client = await aiohttp_client(app)
+    await client.get("/write?n=1")
+    assert await (await client.get("/read")).json() == {"n": 1}
+    assert [cookie.key for cookie in client.session.cookie_jar] == [COOKIE]
+    await client.get("/do/destroy_for_good")
+    assert list(client.session.cookie_jar) == []
+    assert await (await client.get("/read")).json() == {}
