@@ -103,6 +103,18 @@ async def test_of_many_updates_of_one_version_the_first_wins_in_one_statement(
     assert len(statements) == 2
 
 
+async def test_updates_of_one_version_after_the_other_share_a_batch(adapter: PostgresSessionAdapter) -> None:
+    """An update is decided after the one before it, not told that it lost because somebody else was first."""
+    await adapter.create("handle", RECORD)
+    answers = await asyncio.gather(
+        *(adapter.update("handle", replace(RECORD, version=version)) for version in (2, 3, 3, 4)),
+        adapter.destroy("handle"),
+        adapter.create("handle", RECORD),
+        adapter.update("handle", replace(RECORD, version=2)),
+    )
+    assert answers == [True, True, False, True, None, True, True]
+
+
 HANDLES = st.sampled_from(["a", "b", "c"])
 RECORDS = st.builds(
     SessionRecord,
