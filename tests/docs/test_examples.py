@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from ..servers.process import absent
 from .blocks import ROOT, pages, read_blocks
 from .runner import PageRunner
 from .transcript import differs, read_commands
 
 BY_HAND = {
-    "README.md": 3,
+    "README.md": 2,
     "docs/how-to/postgresql.md": 1,
     "docs/how-to/redis.md": 1,
     "docs/tutorial.md": 2,
@@ -44,6 +46,8 @@ def servers(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
 
 async def test_page(page: Path, servers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's examples do what the page says, one after the other."""
+    if shutil.which("curl") is None and "$ curl" in page.read_text(encoding="utf-8"):
+        absent("curl", "curl")
     monkeypatch.chdir(tmp_path)
     async with PageRunner(tmp_path, servers) as runner:
         for block in read_blocks(page):
