@@ -10,13 +10,13 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
 
 from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire
 from ..events import logger
 from ..exceptions import AdapterError
 from . import redis_scripts as scripts
-from .redis_connections import Cluster, Server
+from .redis_connections import FAILURES, Cluster, Server
 from .redis_owners import OwnerIndex
 from .redis_records import encode, end_of, pack_time, time_to_live, to_str
 from .redis_scripts import LEASE_SECONDS
@@ -111,7 +111,7 @@ class RedisSessionAdapter(SessionAdapter):
         lease = b"%d" % reserved_at
         try:
             retired = await self._replace(old, successor, lease=lease)
-        except (RedisError, OSError):
+        except FAILURES:
             if not await self._kept.leads_to(old, new):
                 raise
             retired = True
@@ -143,7 +143,7 @@ class RedisSessionAdapter(SessionAdapter):
         except (AuthenticationError, AuthorizationError, ResponseError) as error:
             await self.close()
             raise AdapterError("open", f"the server refuses the adapter ({type(error).__name__})") from error
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             logger.warning("the session store does not answer yet (%s): %s", type(error).__name__, error)
         except BaseException:
             await self.close()

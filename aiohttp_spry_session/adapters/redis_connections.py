@@ -17,9 +17,11 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import (
     AskError,
+    ClusterCrossSlotError,
     MovedError,
     NoScriptError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     ResponseError,
     SlotNotCoveredError,
@@ -30,10 +32,13 @@ from ..exceptions import AdapterError
 from .batching import Batcher
 from .redis_scripts import Script
 
-__all__ = ["ANSWER_SECONDS", "Call", "Cluster", "Connections", "Server"]
+__all__ = ["ANSWER_SECONDS", "FAILURES", "Call", "Cluster", "Connections", "Server"]
 
 ANSWER_SECONDS = 4.0
 """After this time an answer counts as lost, and its connection as dead."""
+
+FAILURES = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises; one of them is no ``RedisError``."""
 
 _MAX_REDIRECTIONS = 4
 _LOOK_SECONDS = 1.0
@@ -54,9 +59,7 @@ class Call(NamedTuple):
 
     def whole_command(self) -> _Command:
         """Return the command for a server that does not know the script yet."""
-        if self.script is None:
-            return self.command()
-        return b"EVAL", self.script.source, b"1", self.key, *self.arguments
+        return b"EVAL", cast("Script", self.script).source, b"1", self.key, *self.arguments
 
 
 class Connections(Protocol):
@@ -96,7 +99,7 @@ class Server:
                     await connection.disconnect()
             finally:
                 await self._pool.release(connection)
-        if any(isinstance(result, MovedError) for result in results):
+        if any(isinstance(result, MovedError | ClusterCrossSlotError) for result in results):
             raise AdapterError(
                 "call", "the server is a node of a Redis Cluster: pass a redis.asyncio.RedisCluster client"
             )
@@ -137,7 +140,7 @@ class Cluster:
                 astray = [index for index, result in enumerate(results) if isinstance(result, _REDIRECTIONS)]
                 for index in astray:
                     results[index] = await self._follow(calls[index], results[index])
-        except (RedisError, OSError):
+        except FAILURES:
             await self._look_around()
             raise
         if astray or any(isinstance(result, LostConnectionError) for result in results):
@@ -168,7 +171,7 @@ class Cluster:
 
     async def _look_around(self) -> None:
         """Ask the cluster which node holds what now; where nobody answers, the next failure asks again."""
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*FAILURES):
             async with asyncio.timeout(_LOOK_SECONDS):
                 await self._client.nodes_manager.initialize()
 

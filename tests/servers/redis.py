@@ -32,7 +32,7 @@ class RedisServer(Server):
         return [
             self.program,
             *("--port", str(self.port), "--bind", self.host, "--dir", str(self.folder), "--daemonize", "no"),
-            *("--save", "", "--appendonly", "no", *self.arguments),
+            *("--save", "", "--appendonly", "no", "--unixsocket", "socket", *self.arguments),
         ]
 
     def is_ready(self) -> bool:

@@ -1,0 +1,200 @@
+"""A real cluster: its nodes fail one by one, and its slots move."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from unittest.mock import AsyncMock
+
+import pytest
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import ConnectionError as LostConnectionError
+from redis.exceptions import RedisError
+
+from aiohttp_spry_session import SessionRecord
+from aiohttp_spry_session.adapters import redis_connections
+from aiohttp_spry_session.adapters import redis_scripts as scripts
+from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis_connections import Call
+from aiohttp_spry_session.testing import FakeClock
+from tests.servers.redis import RedisCluster as ClusterServers
+
+MakeRecord = Callable[..., SessionRecord]
+HANDLES = [f"h{number}" for number in range(40)]
+
+
+@pytest.fixture
+async def cluster_client(redis_cluster: ClusterServers) -> AsyncIterator[RedisCluster]:
+    async with RedisCluster.from_url(redis_cluster.url) as client:
+        yield client
+
+
+@pytest.fixture
+async def adapter(cluster_client: RedisCluster, prefix: str, clock: FakeClock) -> AsyncIterator[RedisSessionAdapter]:
+    """An open adapter on the cluster."""
+    adapter = RedisSessionAdapter(cluster_client, prefix=prefix)
+    adapter.clock = clock
+    await adapter.open()
+    yield adapter
+    await adapter.close()
+
+
+def port_of(client: RedisCluster, adapter: RedisSessionAdapter, handle: str) -> int:
+    """The port of the node that the client takes to hold a session."""
+    node = client.get_node_from_key(adapter._kept.key(handle))  # type: ignore[arg-type]
+    assert node is not None
+    return int(node.port)
+
+
+async def test_sessions_spread_over_all_nodes(
+    adapter: RedisSessionAdapter, cluster_client: RedisCluster, record: MakeRecord
+) -> None:
+    """Each key lives where it likes: no operation needs two on one node."""
+    await asyncio.gather(*(adapter.create(handle, record(owner="ada")) for handle in HANDLES))
+    assert len({port_of(cluster_client, adapter, handle) for handle in HANDLES}) == 3
+    assert sorted(await adapter.find("ada")) == sorted(HANDLES)
+    rotated = await asyncio.gather(*(adapter.rotate(h, f"{h}'", record(2, owner="ada")) for h in HANDLES))
+    assert all(rotated)
+    assert sorted(await adapter.find("ada")) == sorted(f"{handle}'" for handle in HANDLES)
+
+
+async def test_a_node_that_hangs_holds_up_no_other(
+    adapter: RedisSessionAdapter,
+    cluster_client: RedisCluster,
+    redis_cluster: ClusterServers,
+    record: MakeRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sessions elsewhere are served at once; those of the node fail in time, and are back with it."""
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(redis_connections, "_LOOK_SECONDS", 0.3)
+    await asyncio.gather(*(adapter.create(handle, record()) for handle in HANDLES))
+    node = redis_cluster.nodes[1]
+    away = [handle for handle in HANDLES if port_of(cluster_client, adapter, handle) == node.port]
+    others = [handle for handle in HANDLES if handle not in away]
+    node.pause()
+    hanging = asyncio.gather(*map(adapter.load, away), return_exceptions=True)
+    await asyncio.sleep(0)
+    assert await asyncio.gather(*map(adapter.load, others)) == [record()] * len(others)
+    assert not hanging.done()
+    assert all(isinstance(result, (TimeoutError, RedisError)) for result in await hanging)
+    node.resume()
+    assert await eventually(adapter, away) == [record()] * len(away)
+
+
+async def test_a_node_that_restarts_is_used_again(
+    adapter: RedisSessionAdapter, cluster_client: RedisCluster, redis_cluster: ClusterServers, record: MakeRecord
+) -> None:
+    """While it is away its sessions fail, and nobody else's; its connections are made anew."""
+    await asyncio.gather(*(adapter.create(handle, record()) for handle in HANDLES))
+    node = redis_cluster.nodes[2]
+    away = [handle for handle in HANDLES if port_of(cluster_client, adapter, handle) == node.port]
+    node.stop()
+    for handle in away:
+        with pytest.raises(RedisError):
+            await adapter.update(handle, record(2))
+    redis_cluster.start()
+    assert await eventually(adapter, away) == [record()] * len(away)
+    assert await asyncio.gather(*(adapter.update(handle, record(2)) for handle in HANDLES)) == [True] * len(HANDLES)
+
+
+async def test_connections_that_were_closed_while_idle_cost_nothing(
+    adapter: RedisSessionAdapter, redis_cluster: ClusterServers, record: MakeRecord
+) -> None:
+    """A balancer or a firewall that ends idle connections is not noticed."""
+    await asyncio.gather(*(adapter.create(handle, record()) for handle in HANDLES))
+    for node in redis_cluster.nodes:
+        async with Redis.from_url(node.url) as client:
+            assert await client.client_kill_filter(_type="normal", skipme=True)
+            await client.ping()
+    assert await asyncio.gather(*map(adapter.load, HANDLES)) == [record()] * len(HANDLES)
+    assert all(await asyncio.gather(*(adapter.update(handle, record(2)) for handle in HANDLES)))
+
+
+async def test_a_connection_with_an_answer_too_many_is_given_up() -> None:
+    """What is left from before would be taken for the answer to the next call."""
+    for look in (True, False, LostConnectionError("gone")):
+        connection = AsyncMock(is_connected=True)
+        connection.can_read.side_effect = [look]
+        await redis_connections._refresh(connection)
+        assert connection.disconnect.await_count == (look is not False)
+
+
+async def test_a_client_that_has_not_connected_yet(
+    redis_cluster: ClusterServers, prefix: str, record: MakeRecord
+) -> None:
+    """The adapter finds out about the cluster by itself, also when that is away at first."""
+    client = RedisCluster.from_url(redis_cluster.url)
+    adapter = RedisSessionAdapter(client, prefix=prefix)
+    for node in redis_cluster.nodes:
+        node.stop()
+    await adapter.open()
+    with pytest.raises(redis_connections.FAILURES):
+        await adapter.load("h")
+    redis_cluster.start()
+    assert await eventually(adapter, ["h"]) == [None]
+    await adapter.close()
+    await client.aclose()
+
+
+async def eventually(adapter: RedisSessionAdapter, handles: list[str]) -> list[SessionRecord | None]:
+    """Load until the store answers."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return list(await asyncio.gather(*map(adapter.load, handles)))
+            except redis_connections.FAILURES:
+                continue
+
+
+async def test_a_slot_that_moves(
+    adapter: RedisSessionAdapter, cluster_client: RedisCluster, redis_cluster: ClusterServers, record: MakeRecord
+) -> None:
+    """While a slot moves, and after, each call reaches its key, once, and the client learns the new place."""
+    await adapter.create("h", record())
+    key = adapter._kept.key("h")
+    slot = cluster_client.keyslot(key)  # type: ignore[arg-type]
+    source = next(node for node in redis_cluster.nodes if node.port == port_of(cluster_client, adapter, "h"))
+    target = next(node for node in redis_cluster.nodes if node is not source)
+    from_node, to_node = Redis.from_url(source.url), Redis.from_url(target.url)
+    names = {
+        "source": await from_node.execute_command("CLUSTER MYID"),
+        "target": await to_node.execute_command("CLUSTER MYID"),
+    }
+    await to_node.script_flush()
+    await to_node.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names["source"])
+    await from_node.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names["target"])
+    await from_node.migrate(target.host, target.port, [key], 0, 5000)
+    assert await adapter.update("h", record(2)), "asked there"
+    assert await adapter.load("h") == record(2)
+    for node in (to_node, from_node):
+        await node.execute_command("CLUSTER SETSLOT", slot, "NODE", names["target"])
+    assert port_of(cluster_client, adapter, "h") == source.port
+    assert await adapter.update("h", record(3)), "moved there"
+    assert port_of(cluster_client, adapter, "h") == target.port
+    assert await adapter.load("h") == record(3)
+    await from_node.aclose()
+    await to_node.aclose()
+
+
+async def test_a_redirection_to_nowhere_fails(
+    adapter: RedisSessionAdapter, cluster_client: RedisCluster, monkeypatch: pytest.MonkeyPatch, record: MakeRecord
+) -> None:
+    """A node that nobody knows, and redirections in a circle, end in an error."""
+    await adapter.create("h", record())
+    real = redis_connections._carry_out
+
+    async def answer(text: str) -> None:
+        async def carry_out(connection: object, calls: list[Call], *, asking: bool = False) -> list[object]:
+            return [redis_connections.MovedError(text)] * len(calls)
+
+        monkeypatch.setattr(redis_connections, "_carry_out", carry_out)
+
+    await answer("1 127.0.0.1:1")
+    with pytest.raises(LostConnectionError, match="left the cluster"):
+        await adapter.load("h")
+    await answer(f"1 127.0.0.1:{port_of(cluster_client, adapter, 'h')}")
+    with pytest.raises(redis_connections.MovedError):
+        await adapter.load("h")
+    monkeypatch.setattr(redis_connections, "_carry_out", real)
+    assert await adapter._kept.run(adapter._kept.key("h"), scripts.DESTROY) == 1

@@ -1,0 +1,175 @@
+"""What stands in Redis, and what the adapter makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from aiohttp_spry_session import SessionRecord
+from aiohttp_spry_session.adapter import RETIRED_SECONDS
+from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis_records import decode, encode
+from aiohttp_spry_session.testing import FakeClock
+from tests.servers.redis import RedisServer
+
+MakeRecord = Callable[..., SessionRecord]
+
+
+async def ttl(client: Redis, key: str) -> float:
+    """Seconds until Redis forgets a key; -1 for never."""
+    left = await client.pttl(key)
+    return left / 1000 if left > 0 else left
+
+
+def follows(left: float, seconds: float) -> bool:
+    """Whether a key lives as long as its record, and hardly longer."""
+    return seconds <= left <= seconds + 1
+
+
+async def test_the_time_to_live_follows_the_end(
+    adapter: RedisSessionAdapter, client: Redis, prefix: str, clock: FakeClock, record: MakeRecord
+) -> None:
+    """Creating, updating, renewing and rotating set it, to a time and to never."""
+    key = f"{prefix}s:h"
+    await adapter.create("h", record())
+    assert follows(await ttl(client, key), 100)
+    clock.advance(50)
+    await adapter.update("h", record(2, expires_at=clock.now + 10))
+    assert follows(await ttl(client, key), 10)
+    assert await adapter.renew("h", clock.now + 5)
+    assert follows(await ttl(client, key), 10)
+    assert await adapter.renew("h", clock.now + 20)
+    assert follows(await ttl(client, key), 20)
+    assert await adapter.renew("h", None)
+    assert await ttl(client, key) == -1
+    assert await adapter.rotate("h", "h2", record(6, expires_at=clock.now + 30))
+    assert follows(await ttl(client, key), RETIRED_SECONDS)
+    assert follows(await ttl(client, f"{prefix}s:h2"), 30)
+    assert await adapter.rotate("h2", "h3", record(7, expires_at=None), grace=120)
+    assert follows(await ttl(client, f"{prefix}s:h2"), 120)
+    assert await ttl(client, f"{prefix}s:h3") == -1
+
+
+async def test_a_session_without_an_end_is_kept(
+    adapter: RedisSessionAdapter, client: Redis, prefix: str, record: MakeRecord
+) -> None:
+    """``expires_at=None`` is a key without a time to live, and one may be given later."""
+    assert await adapter.create("h", record(expires_at=None, owner="ada"))
+    assert await ttl(client, f"{prefix}s:h") == -1
+    assert await ttl(client, f"{prefix}o:ada") == -1
+    assert await adapter.update("h", record(2))
+    assert follows(await ttl(client, f"{prefix}s:h"), 100)
+
+
+async def test_an_expired_record_is_not_served_while_its_key_is_there(
+    adapter: RedisSessionAdapter, client: Redis, prefix: str, clock: FakeClock, record: MakeRecord
+) -> None:
+    """The record's own end decides, for every operation; then the handle is free."""
+    await adapter.create("h", record(owner="ada"))
+    clock.advance(100)
+    assert await client.exists(f"{prefix}s:h")
+    assert await adapter.load("h") is None
+    assert not await adapter.update("h", record(2))
+    assert not await adapter.renew("h", clock.now + 10)
+    assert not await adapter.rotate("h", "h2", record(2))
+    assert await adapter.find("ada") == {}
+    assert await adapter.create("h", record(payload=b"new"))
+
+
+async def test_prefixes_keep_applications_apart(
+    adapter: RedisSessionAdapter, redis_server: RedisServer, prefix: str, clock: FakeClock, record: MakeRecord
+) -> None:
+    """The same handle and the same owner under another prefix are others."""
+    other = RedisSessionAdapter(redis_server.url, prefix=f"{prefix}other:")
+    other.clock = clock
+    await other.open()
+    assert await adapter.create("h", record(owner="ada"))
+    assert await other.load("h") is None
+    assert await other.find("ada") == {}
+    assert await other.create("h", record(owner="ada", payload=b"other"))
+    await other.destroy("h")
+    await other.close()
+    assert list(await adapter.find("ada")) == ["h"]
+
+
+async def test_another_type_at_the_key_fails_its_operation_alone(
+    adapter: RedisSessionAdapter, client: Redis, prefix: str, record: MakeRecord
+) -> None:
+    """A key that somebody else took is an error, never a missing session; operations in the same batch go on."""
+    await client.rpush(f"{prefix}s:list", "x")
+    await adapter.create("h", record())
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await adapter.load("list")
+    loads = await asyncio.gather(*map(adapter.load, ["h", "list", "missing", "h"]), return_exceptions=True)
+    assert isinstance(loads[1], ResponseError)
+    assert [loads[0], loads[2], loads[3]] == [record(), None, record()]
+    writes = await asyncio.gather(
+        adapter.create("h2", record()),
+        adapter.create("list", record()),
+        adapter.update("list", record(2)),
+        adapter.renew("list", None),
+        adapter.update("h", record(2)),
+        return_exceptions=True,
+    )
+    assert [writes[0], writes[4]] == [True, True]
+    assert all(isinstance(write, ResponseError) for write in writes[1:4])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"\x00",
+        lambda data: b"garbage",
+        lambda data: b"\x02" + data[1:],
+        lambda data: data[:40],
+        lambda data: data[:44],
+        lambda data: data[:43] + b"\xff\xff\xff" + data[46:],
+    ],
+    ids=["byte", "garbage", "format", "header", "owner", "encoding"],
+)
+async def test_a_corrupt_record_is_absent_and_reported(
+    adapter: RedisSessionAdapter,
+    client: Redis,
+    prefix: str,
+    record: MakeRecord,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[bytes], bytes],
+) -> None:
+    """It is not served and not overwritten, and an error is logged; it can be removed."""
+    key = f"{prefix}s:h"
+    await client.set(key, spoil(encode(record(owner="ada"))))
+    assert await adapter.load("h") is None
+    assert [(entry.levelno, entry.args) for entry in caplog.records] == [(logging.ERROR, ("h",))]
+    assert not await adapter.create("h", record(owner="ada"))
+    assert await adapter.find("ada") == {}
+    await adapter.destroy("h")
+    assert not await client.exists(key)
+
+
+def test_records_survive_their_bytes(record: MakeRecord) -> None:
+    """Every field comes back, an owner that is empty or no proper text too."""
+    for owner in (None, "", "ada", "\ud800", "\x00ü"):
+        for end in (None, 1e300, 0.1):
+            original = record(owner=owner, expires_at=end, version=2**53)
+            stored = decode(encode(original))
+            assert stored is not None
+            assert stored.record == original
+
+
+async def test_forgotten_scripts_are_sent_again(
+    adapter: RedisSessionAdapter, client: Redis, record: MakeRecord
+) -> None:
+    """``SCRIPT FLUSH`` costs nothing but a trip, for one operation and for many."""
+    await client.script_flush()
+    assert await adapter.create("h", record(owner="ada"))
+    await client.script_flush()
+    created = await asyncio.gather(*(adapter.create(f"h{number}", record()) for number in range(20)))
+    assert created == [True] * 20
+    await client.script_flush()
+    assert await adapter.rotate("h", "h'", record(2, owner="ada"))
+    assert list(await adapter.find("ada")) == ["h'"]
