@@ -35,6 +35,8 @@ def page(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture
 def servers(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     """The written address of each server that the page needs, and its real one."""
+    if shutil.which("curl") is None and "$ curl" in page.read_text(encoding="utf-8"):
+        absent("curl", "curl")
     found: dict[str, str] = {}
     needed = {name for block in read_blocks(page) if block.marker == "needs" for name in block.detail.split()}
     if "redis" in needed:
@@ -46,8 +48,6 @@ def servers(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
 
 async def test_page(page: Path, servers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's examples do what the page says, one after the other."""
-    if shutil.which("curl") is None and "$ curl" in page.read_text(encoding="utf-8"):
-        absent("curl", "curl")
     monkeypatch.chdir(tmp_path)
     async with PageRunner(tmp_path, servers) as runner:
         for block in read_blocks(page):
