@@ -6,6 +6,7 @@ Handles and owners are ``bytea``, so that any string can be stored in a database
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -124,23 +125,23 @@ class Statements(NamedTuple):
         return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
 
 
-class Kind:
-    """What is to be done with a row."""
+class Kind(bytes, enum.Enum):
+    """What is to be done with a row; the letter is that of the statement."""
 
     CREATE = b"c"
     UPDATE = b"u"
     RENEW = b"n"
     DESTROY = b"d"
     RETIRE = b"r"
-    """Update to the retired record, where the peer is born."""
+    """Of a rotation, the old row: update it where its peer is born."""
     BEAR = b"b"
-    """Create, where the peer is live and of the previous version."""
+    """Of a rotation, the new row: create it where its peer is held."""
 
 
 class Row(NamedTuple):
     """One row of the statement that writes."""
 
-    kind: bytes
+    kind: Kind
     handle: bytes
     peer: bytes | None = None
     payload: bytes | None = None
@@ -151,7 +152,7 @@ class Row(NamedTuple):
     retired: bool | None = None
 
 
-def store(kind: bytes, handle: str, record: SessionRecord, *, peer: str | None = None) -> Row:
+def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = None) -> Row:
     """Return the row that stores a record."""
     key = key_of(handle)
     return Row(
