@@ -72,7 +72,7 @@ def successor_of(record: SessionRecord) -> Successor | None:
     """Return what a retired record names; ``None`` where its payload is corrupt."""
     try:
         return _decode_successor(record.payload)
-    except msgspec.DecodeError:
+    except ValueError:  # msgspec's own, or UnicodeDecodeError
         return None
 
 

@@ -226,9 +226,11 @@ def _run_together(database: sqlite3.Connection, now: float, calls: list[_Call]) 
         for function, args in calls:
             try:
                 results.append(function(database, now, *args))
-            except Exception as error:  # noqa: BLE001 - its caller gets it
+            except Exception as error:
+                # After some errors, such as a full disk, SQLite has rolled everything back by itself.
+                if not database.in_transaction:
+                    raise
                 results.append(error)
-        # After some errors, such as a full disk, SQLite has rolled everything back by itself: this fails then.
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:

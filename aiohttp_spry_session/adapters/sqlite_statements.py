@@ -82,16 +82,14 @@ def rotate(database: sqlite3.Connection, now: float, old: str, new: str, record:
         return False
     database.execute("SAVEPOINT rotation")
     try:
-        rotated = update(database, now, old, retire(record, new, now=now, grace=grace)) and create(
-            database, now, new, record
-        )
+        rotated = update(database, now, old, retire(record, new, now=now, grace=grace))
+        if rotated:
+            create(database, now, new, record)
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK TO rotation")
         raise
-    finally:
-        if database.in_transaction:
-            database.execute("RELEASE rotation")
+    database.execute("RELEASE rotation")
     return rotated
 
 

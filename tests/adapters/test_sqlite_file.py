@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aiohttp_spry_session import AdapterError, SQLiteSessionAdapter
-from aiohttp_spry_session.adapters import sqlite
+from aiohttp_spry_session.adapters import sqlite, sqlite_schema
 from aiohttp_spry_session.adapters.sqlite_schema import APPLICATION_ID, MIGRATIONS, SchemaError, prepare
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import a_record, opened
@@ -176,6 +176,13 @@ async def test_a_migration_that_fails_changes_nothing(path):
     await refused(path, "already exists")
     assert query(path, "PRAGMA user_version") == [(1,)]
     assert query(path, "SELECT count(*) FROM sqlite_master WHERE name = 'sessions_by_end'") == [(0,)]
+
+
+async def test_a_migration_that_the_database_gives_up_is_refused(path, monkeypatch):
+    """Where SQLite has rolled everything back by itself, the error is still the one that it met."""
+    monkeypatch.setattr(sqlite_schema, "MIGRATIONS", (("CREATE TABLE t (a)", "ROLLBACK", "nonsense"),))
+    await refused(path, 'near "nonsense"')
+    assert query(path, "SELECT count(*) FROM sqlite_master") == [(0,)]
 
 
 async def test_the_indexes_are_used(path, clock):

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aiohttp_spry_session import SessionManager
+from aiohttp_spry_session import SessionAdapter, SessionManager, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import AdapterContract, FakeClock
 
 from .minimal import MinimalAdapter
@@ -67,6 +67,23 @@ class TestSuspending(AdapterContract):
     def make_adapter(self):
         records = {}
         return lambda: SuspendingAdapter(records)
+
+
+class WithoutIndexAdapter(SQLiteSessionAdapter):
+    """Has a connection, no index of owners, and lets go of expired records in its own way."""
+
+    find = SessionAdapter.find
+    purge = SessionAdapter.purge
+
+
+class TestWithoutIndex(AdapterContract):
+    """What an adapter does not do it may leave to the base class, open or closed."""
+
+    finds_owners = purges = False
+
+    @pytest.fixture
+    def make_adapter(self, tmp_path):
+        return lambda: WithoutIndexAdapter(tmp_path / "sessions.db", synchronous="OFF")
 
 
 async def test_find_says_what_is_missing():
