@@ -34,8 +34,8 @@ def adapter_from_url(url: str, *, expiration: timedelta | float | None = timedel
     if parts.scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
         from .adapters.redis import RedisSessionAdapter
 
-        if parts.scheme.startswith("valkey"):
-            url = "redis" + url[len("valkey") :]
+        # redis-py knows lower-case schemes of its own only.
+        url = parts.scheme.replace("valkey", "redis") + url[len(parts.scheme) :]
         return RedisSessionAdapter(url, expiration=expiration)
     if parts.scheme in ("postgresql", "postgres"):
         from .adapters.postgres import PostgresSessionAdapter
