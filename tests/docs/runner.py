@@ -6,7 +6,7 @@ import ast
 import inspect
 import sys
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -111,15 +111,15 @@ class PageRunner:
         return eval(code, self._module.__dict__)
 
     async def _serve(self, text: str, path: Path, line: int) -> None:
-        started: list[web.Application] = []
+        started: list[web.Application | Awaitable[web.Application]] = []
 
-        def run_app(app: web.Application, **_: object) -> None:
+        def run_app(app: web.Application | Awaitable[web.Application], **_: object) -> None:
             started.append(app)
 
         with mock.patch.object(web, "run_app", run_app), mock.patch.object(self._module, "__name__", "__main__"):
             self._execute(text, path, line)
         (app,) = started
-        await self._start(app)
+        await self._start(await app if inspect.isawaitable(app) else app)
 
     async def _serve_demo(self) -> None:
         from demo.app import create_app

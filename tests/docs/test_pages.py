@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
@@ -74,6 +75,20 @@ def test_exception_tree() -> None:
         "SessionError",
         *(kind.__name__ for kind in SessionError.__subclasses__() if "." in kind.__module__),
     }
+
+
+def test_log_records() -> None:
+    """The table of log records has each one that the package writes."""
+    text = (DOCS / "reference" / "signals.md").read_text(encoding="utf-8")
+    found = 0
+    for module in sorted((ROOT / "aiohttp_spry_session").rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger."):
+                message = ast.literal_eval(node.args[0])
+                longest = max(re.split(r"%[sr]|\(%s\)", message), key=len).strip(" :,()")
+                assert longest in text, f"{module.name}: {message}"
+                found += 1
+    assert found > 5
 
 
 def test_relative_links() -> None:
