@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
+from aiohttp.typedefs import Handler, Middleware
 
 from .cookies import add_vary_cookie, read_cookie
 from .events import logger
@@ -21,9 +22,6 @@ from .session import Session
 from .state import CookieAction, Status
 
 __all__ = ["SESSION", "get_session", "session_middleware", "setup"]
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 
 class _NamedRequestKey(web.RequestKey[Session]):
