@@ -1,0 +1,196 @@
+"""What a type checker knows of the public names; never run, read by mypy (and pyright, in lint)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, assert_type
+
+import msgspec
+from aiohttp import web
+from aiosignal import Signal
+
+from aiohttp_spry_session import (
+    SESSION,
+    Codec,
+    JSONCodec,
+    MemorySessionAdapter,
+    Session,
+    SessionAdapter,
+    SessionEvent,
+    SessionInfo,
+    SessionKey,
+    SessionManager,
+    SessionRecord,
+    SQLiteSessionAdapter,
+    adapter_from_url,
+    generate_identifier,
+    get_session,
+    session_middleware,
+    setup,
+)
+
+
+class Item(msgspec.Struct):
+    """Something in a basket."""
+
+    name: str
+
+
+CART = SessionKey("cart", list[Item], default=[])
+VISITS = SessionKey("visits", int)
+RATIO = SessionKey("ratio", float)
+
+
+async def in_a_handler(request: web.Request) -> web.Response:
+    """The ways to a session."""
+    assert_type(request[SESSION], Session)
+    assert_type(get_session(request), Session)
+    assert_type(get_session(request, "admin"), Session)
+    return web.Response()
+
+
+async def properties(session: Session) -> None:
+    """What is known of it."""
+    assert_type(session.identifier, str)
+    assert_type(session.handle, str)
+    assert_type(session.is_new, bool)
+    assert_type(session.created_at, datetime | None)
+    assert_type(session.expires_at, datetime | None)
+    assert_type(session.owner, str | None)
+
+
+async def reads(session: Session) -> None:
+    """A typed key, a type, or neither."""
+    assert_type(await session.has("a"), bool)
+    assert_type(await session.has(CART), bool)
+    assert_type(await session.keys(), list[str])
+    assert_type(await session.get(CART), list[Item])
+    assert_type(await session.get(VISITS, "none"), int | str)
+    assert_type(await session.get("a", type=int), int | None)
+    assert_type(await session.get("a", 0, type=int), int)
+    assert_type(await session.get("a", "none", type=int), str | int)
+    assert_type(await session.get("a", type=list[Item]), list[Item] | None)
+    assert_type(await session.get("a"), Any)
+    assert_type(await session.get("a", 0), Any)
+
+
+async def writes(session: Session) -> None:
+    """The value of a typed key is of its type."""
+    await session.set(CART, [Item("a")])
+    await session.set("a", object())
+    await session.set(VISITS, "many")  # type: ignore[misc]
+    await session.remove(CART)
+    await session.clear()
+
+
+async def atomic(session: Session) -> None:
+    """The result is the definitive value."""
+    assert_type(await session.update(VISITS, lambda visits: visits + 1), int)
+    assert_type(await session.update(CART, lambda items: [*items, Item("b")], []), list[Item])
+    assert_type(await session.update("a", str), str)
+    assert_type(await session.increment(VISITS), int)
+    assert_type(await session.increment(RATIO, 0.5), float)
+    assert_type(await session.increment("a"), int)
+    assert_type(await session.increment("a", 2), int)
+    assert_type(await session.increment("a", 0.5), float)
+    assert_type(await session.pop(VISITS), int)
+    assert_type(await session.pop(VISITS, "none"), int | str)
+    assert_type(await session.pop("a"), Any)
+
+
+async def life(session: Session) -> None:
+    """Nothing is returned that could be mistaken for a result."""
+    await session.renew()
+    await session.rotate()
+    await session.rotate(grace=timedelta(seconds=30))
+    await session.rotate(grace=30)
+    await session.bind("user")
+    await session.destroy()
+    await session.destroy(regenerate=False)
+    await session.load()
+    await session.save()
+    await session.reload()
+
+
+async def asynchronous() -> str:
+    """An identifier that took its time."""
+    return ""
+
+
+class Encrypting:
+    """A codec needs no base class."""
+
+    def encode(self, value: Any) -> bytes:
+        """Turn a value into bytes."""
+        return b""
+
+    def decode(self, data: bytes, type: Any = Any) -> Any:
+        """Turn bytes into a value."""
+        return None
+
+
+async def outside(manager: SessionManager, session: Session) -> None:
+    """The manager, in a script."""
+    async with manager as opened:
+        assert_type(opened, SessionManager)
+        found = await opened.find("user")
+        assert_type(found, list[SessionInfo])
+        assert_type(found[0].values, dict[str, Any])
+        assert_type(await opened.revoke(found[0].handle), bool)
+        assert_type(await opened.revoke_owner("user", keep=session), int)
+        assert_type(await opened.purge(), int)
+
+
+async def receiver(event: SessionEvent) -> None:
+    """A receiver of every signal."""
+    assert_type(event.handle, str)
+    assert_type(event.owner, str | None)
+    assert_type(event.reason, str | None)
+
+
+def application() -> web.Application:
+    """Everything that is configured."""
+    codec: Codec = Encrypting()
+    manager = SessionManager(
+        SQLiteSessionAdapter("sessions.db", expiration=timedelta(hours=8), synchronous="NORMAL"),
+        identifier_generator=asynchronous,
+        same_site="Strict",
+        max_lifetime=timedelta(days=1),
+        timeout=None,
+        codec=codec,
+    )
+    SessionManager(MemorySessionAdapter(expiration=None), identifier_generator=generate_identifier, codec=JSONCodec())
+    SessionManager(adapter_from_url("memory://"), same_site="lax")  # type: ignore[arg-type]
+    assert_type(manager.on_created, Signal[SessionEvent])
+    manager.on_rejected.append(receiver)
+    app = web.Application(middlewares=[session_middleware(manager)])
+    setup(app, manager, key="admin")
+    return app
+
+
+class Third(SessionAdapter):
+    """A third party's adapter, with the four methods."""
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        """Look."""
+        return None
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        """Create."""
+        return True
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        """Update."""
+        return True
+
+    async def destroy(self, handle: str) -> None:
+        """Destroy."""
+
+
+async def third() -> None:
+    """What it gets from its base."""
+    adapter = Third(expiration=60)
+    assert_type(await adapter.find("user"), Mapping[str, SessionRecord])
+    assert_type(await adapter.purge(), int)
+    assert_type(adapter.expiration, float | None)
