@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -61,6 +62,19 @@ class Visitor:
 
     def cookies(self) -> dict[str, str]:
         return {cookie.key: cookie.value for cookie in self._client.session.cookie_jar}
+
+
+class Crowd:
+    """Lets requests write only when all of them have read: the worst interleaving, every time."""
+
+    def __init__(self, size: int) -> None:
+        self._barrier = asyncio.Barrier(size)
+        self._expected = size
+
+    async def __call__(self, operation: str) -> None:
+        if operation == "load" and self._expected:
+            self._expected -= 1
+            await self._barrier.wait()
 
 
 NewVisitor = Callable[..., Awaitable[Visitor]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -160,7 +161,9 @@ async def test_a_stream_ends_with_its_session(visitor: Visitor, phone: Visitor) 
     await lines.readuntil(b"event: state\ndata: ")
     assert json.loads(await lines.readline())["basket"] == 1
     await visitor.post("/devices/end-others")
-    assert (await lines.read()).endswith(b'event: ended\ndata: {"reason":"ended"}\n\n')
+    async with asyncio.timeout(5):
+        rest = await lines.read()
+    assert rest.endswith(b'event: ended\ndata: {"reason":"ended"}\n\n')
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -72,4 +73,5 @@ async def test_stopping_closes_what_is_open(visitor: Visitor) -> None:
     assert await stream.content.readline() == b"event: state\n"
     await visitor.raw.server.app.shutdown()  # type: ignore[union-attr]
     assert (await socket.receive(timeout=5)).data == WSCloseCode.GOING_AWAY
-    await stream.read()
+    async with asyncio.timeout(5):
+        await stream.read()

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from .conftest import NewVisitor, Visitor
+from tests.support import WatchedAdapter
+
+from .conftest import Crowd, NewVisitor, Visitor
 
 
 async def test_counts_every_look_at_the_shelf(visitor: Visitor) -> None:
@@ -17,9 +19,10 @@ async def test_counts_every_look_at_the_shelf(visitor: Visitor) -> None:
     assert visitor.cookies() == cookies
 
 
-async def test_counts_parallel_visits_exactly(visitor: Visitor) -> None:
+async def test_counts_parallel_visits_exactly(visitor: Visitor, adapter: WatchedAdapter) -> None:
     """Twenty looks at once are twenty."""
     await visitor.get("/")
+    adapter.after = Crowd(20)
     await asyncio.gather(*(visitor.get("/") for _ in range(20)))
     assert (await visitor.data("/"))["visits"] == 22
 
@@ -34,9 +37,10 @@ async def test_fills_the_basket(visitor: Visitor) -> None:
     assert basket["total"] == 1880
 
 
-async def test_loses_no_parallel_addition(visitor: Visitor) -> None:
+async def test_loses_no_parallel_addition(visitor: Visitor, adapter: WatchedAdapter) -> None:
     """Ten clicks at once put ten into the basket."""
     await visitor.get("/")
+    adapter.after = Crowd(10)
     await asyncio.gather(*(visitor.post("/basket/add", product="cup") for _ in range(10)))
     assert (await visitor.data("/basket"))["lines"][0]["quantity"] == 10
 
@@ -75,10 +79,11 @@ async def test_sells_only_what_is_on_the_shelf(visitor: Visitor, path: str) -> N
     assert (await visitor.data("/session"))["handle"] is None
 
 
-async def test_orders_once(visitor: Visitor) -> None:
+async def test_orders_once(visitor: Visitor, adapter: WatchedAdapter) -> None:
     """Of five clicks on the button at once one places the order."""
     await visitor.sign_in()
     await visitor.post("/basket/add", product="cup")
+    adapter.after = Crowd(5)
     answers = await asyncio.gather(*(visitor.send("/basket/order", {}) for _ in range(5)))
     assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
     assert (await visitor.data("/basket"))["lines"] == []
@@ -92,9 +97,10 @@ async def test_orders_only_when_signed_in(visitor: Visitor) -> None:
     assert (await visitor.data("/basket"))["total"] == 1100
 
 
-async def test_shows_a_message_once(visitor: Visitor) -> None:
+async def test_shows_a_message_once(visitor: Visitor, adapter: WatchedAdapter) -> None:
     """The second page does not repeat it, and of two at the same time one shows it."""
     await visitor.post("/basket/add", product="cup")
+    adapter.after = Crowd(2)
     pages = await asyncio.gather(visitor.get("/basket"), visitor.get("/basket"))
     shown = [("Cup is in your basket." in await page.text()) for page in pages]
     assert sorted(shown) == [False, True]
@@ -115,12 +121,12 @@ async def test_refuses_other_preferences(visitor: Visitor, fields: dict[str, str
 
 
 @pytest.mark.parametrize("path", ["/basket", "/preferences", "/session", "/sign-in", "/race", "/stream", "/socket"])
-async def test_starts_no_session_for_looking(visitor: Visitor, adapter: object, path: str) -> None:
+async def test_starts_no_session_for_looking(visitor: Visitor, adapter: WatchedAdapter, path: str) -> None:
     """A page that changes nothing sends no cookie, and asks the store nothing."""
     response = await visitor.get(path)
     assert response.status == 200
     assert "Set-Cookie" not in response.headers
-    assert adapter.calls == []  # type: ignore[attr-defined]
+    assert adapter.calls == []
 
 
 async def test_visitors_have_baskets_of_their_own(new_visitor: NewVisitor) -> None:
