@@ -5,7 +5,6 @@ Nothing here needs pytest but :class:`AdapterContract` and the fixtures in :mod:
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from .clock import FakeClock
@@ -28,10 +27,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name != "AdapterContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if f"{__name__}.contract" not in sys.modules:
-        import pytest
-
-        pytest.register_assert_rewrite(f"{__name__}.contract")
     from .contract import AdapterContract
 
     return AdapterContract

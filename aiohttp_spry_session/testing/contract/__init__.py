@@ -1,11 +1,18 @@
 """The contract of :class:`~aiohttp_spry_session.SessionAdapter` as tests. Needs pytest and pytest-asyncio."""
 
-from .inputs import InputLaws
-from .life import LifeLaws
-from .moves import MoveLaws
-from .owners import OwnerLaws
-from .races import RaceLaws
-from .records import RecordLaws
+import pytest
+
+# Before they are imported, so that a failing assertion shows what it compared.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part}" for part in ("inputs", "life", "moves", "owners", "races", "records"))
+)
+
+from .inputs import InputLaws  # noqa: E402
+from .life import LifeLaws  # noqa: E402
+from .moves import MoveLaws  # noqa: E402
+from .owners import OwnerLaws  # noqa: E402
+from .races import RaceLaws  # noqa: E402
+from .records import RecordLaws  # noqa: E402
 
 __all__ = ["AdapterContract"]
 
