@@ -67,6 +67,7 @@ class SessionState:
         "_mutex",
         "_presented",
         "_renewing",
+        "_rolling",
         "_services",
         "_started",
         "changes",
@@ -88,6 +89,7 @@ class SessionState:
         self._handle = ""
         self._mutex: asyncio.Lock | None = None
         self._started = self._renewing = self._handed_out = False
+        self._rolling = services.policy.rolling
         self.record: SessionRecord | None = None
         self.values: dict[str, bytes] = {}
         self.changes: dict[str, bytes | None] = {}
@@ -125,8 +127,9 @@ class SessionState:
         """Whether there is anything to commit."""
         if self.changes or self._renewing or self._started:
             return True
-        policy = self._services.policy
-        return policy.rolling and self.used and self.record is not None and policy.rolls(self.record, self._now())
+        if not (self._rolling and self.used) or self.record is None:
+            return False
+        return self._services.policy.rolls(self.record, self._now())
 
     def peek(self, key: str) -> bytes | None:
         """Return a key's value as this request sees it."""
@@ -161,9 +164,9 @@ class SessionState:
         self._renewing = True
 
     def discard(self) -> None:
-        """Forget what is pending."""
+        """Forget what is pending; the request renews nothing by itself any more."""
         self.changes.clear()
-        self._renewing = self._started = False
+        self._renewing = self._started = self._rolling = False
 
     def _begin_absent(self) -> None:
         self.status = Status.ABSENT

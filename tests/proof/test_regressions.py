@@ -1,10 +1,13 @@
-"""Races that the explorer has found, each with the order of store calls that showed it."""
+"""What the proof has found, each with the order of calls that showed it."""
 
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
-from aiohttp_spry_session import MemorySessionAdapter
+from aiohttp_spry_session import MemorySessionAdapter, SessionManager, get_session, setup
+from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer import Explorer
 
 
@@ -19,3 +22,37 @@ async def test_revoke_owner_keeps_a_session_that_is_rotated_meanwhile(rotation: 
 async def test_revoke_owner_keeps_a_session_that_is_not_loaded_yet(lazy: bool) -> None:
     """A session to be kept need not have been looked up before."""
     await Explorer(MemorySessionAdapter(), lazy=lazy).replay("revoke others", schedule="a")
+
+
+@pytest.mark.parametrize("crash", [False, True])
+async def test_rolling_renews_nothing_once_the_request_has_failed(crash: bool) -> None:
+    """A renewal that failed is answered 503, and a handler that crashed renews nothing: there is no second attempt.
+
+    The hook before the 503 tried the renewal again, which broke the connection instead.
+    """
+    clock, store = FakeClock(), FaultyAdapter(MemorySessionAdapter())
+
+    async def use(request: web.Request) -> web.Response:
+        session = get_session(request)
+        if "start" in request.query:
+            await session.set("a", 1)
+        await session.get("a")
+        if "crash" in request.query:
+            raise ZeroDivisionError
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/", use)
+    manager = SessionManager(store, clock=clock, rolling=True)
+    setup(app, manager)
+    async with TestClient(TestServer(app)) as client:
+        cookies = (await client.get("/?start")).cookies
+        client.session.cookie_jar.clear()
+        clock.advance(700)
+        store.calls.clear()
+        store.fail("renew", times=None)
+        headers = {"Cookie": f"{manager.name}={cookies[manager.name].value}"}
+        response = await client.get("/?crash" if crash else "/", headers=headers)
+        assert response.status == (500 if crash else 503)
+        assert "Set-Cookie" not in response.headers
+        assert store.calls == (["load"] if crash else ["load", "renew"])
