@@ -7,7 +7,7 @@ import fnmatch
 import os
 
 from . import __doc__ as description
-from . import micro, whole
+from . import contention, micro, scale, whole
 from .cases import names
 
 _PARTS = ("all", "whole", "micro", "scale", "contention", "report")
@@ -31,6 +31,10 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=args.seconds,
             store=args.only is None,
         )
+    if args.part in ("contention", "all"):
+        contention.run()
+    if args.part in ("scale", "all"):
+        scale.run()
 
 
 def _parser() -> argparse.ArgumentParser:
