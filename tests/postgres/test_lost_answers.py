@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -117,3 +118,47 @@ async def test_the_pool_is_left_open(make_postgres: MakePostgres, pool: asyncpg.
     await adapter.close()
     assert pool.get_idle_size() == pool.get_size()
     assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_a_connection_that_refuses_writes_is_replaced(make_postgres: MakePostgres) -> None:
+    """After a failover the old server may live on, read-only: the next write looks for the new one."""
+    adapter = make_postgres()
+    adapter.clock = FakeClock()
+    await adapter.open()
+    await adapter._writer.fetch("SET default_transaction_read_only = on")
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await adapter.create("handle", RECORD)
+    assert await adapter.create("handle", RECORD)
+    await adapter.close()
+
+
+async def test_a_pool_that_fails_afterwards_does_not_undo_what_was_done(
+    make_postgres: MakePostgres, postgres_server: PostgresServer
+) -> None:
+    """Where the pool cannot reset its connection, the answer was there before."""
+
+    async def fail(connection: asyncpg.Connection) -> None:
+        raise asyncpg.InterfaceError("no reset")
+
+    async with asyncpg.create_pool(postgres_server.dsn, min_size=0, max_size=2, reset=fail) as pool:
+        adapter = make_postgres(pool)
+        adapter.clock = FakeClock()
+        await adapter.open()
+        assert await adapter.create("handle", RECORD)
+        assert await adapter.load("handle") == RECORD
+        await adapter.close()
+
+
+def test_an_adapter_can_be_used_in_one_loop_after_the_other(make_postgres: MakePostgres) -> None:
+    """Once closed it may be opened again, in another event loop, with tasks that wait for each other there too."""
+    adapter = make_postgres()
+    adapter.clock = FakeClock()
+
+    async def use() -> list[object]:
+        await adapter.open()
+        try:
+            return await asyncio.gather(adapter.load("handle"), adapter.find("owner"), adapter.purge())
+        finally:
+            await adapter.close()
+
+    assert asyncio.run(use()) == asyncio.run(use()) == [None, {}, 0]

@@ -113,14 +113,14 @@ async def test_a_frozen_server_is_503_within_the_timeout(
 ) -> None:
     """Nobody waits longer than ``timeout``; once the server goes on so does everything, and nothing counted twice."""
     adapter = make_postgres(*[pool][: connections == "pool"])
-    client = await aiohttp_client(application(SessionManager(adapter, timeout=0.5)))
+    client = await aiohttp_client(application(SessionManager(adapter, timeout=1.0)))
     await start(client)
 
     async def freeze(load: Load) -> None:
         await asyncio.to_thread(postgres_server.pause)
         began = asyncio.get_running_loop().time()
         await load.until_refused(8)
-        assert asyncio.get_running_loop().time() - began < 3
+        assert asyncio.get_running_loop().time() - began < 5
         await asyncio.to_thread(postgres_server.resume)
 
     done = await load(client, freeze)
