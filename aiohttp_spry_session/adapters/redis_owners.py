@@ -57,15 +57,20 @@ class OwnerIndex:
         found = {entry.handle: entry.stored for entry in entries}
         for stored in list(found.values()):
             await self._follow(stored, found)
-        return {
-            handle: stored.record
+        live = {
+            handle: stored
             for handle, stored in found.items()
             if stored is not None and not self._is_gone(owner, stored) and await self._kept.is_settled(handle, stored)
         }
+        for origin in [stored.origin for stored in live.values() if stored.origin is not None]:
+            # Both handles of a rotation: the old one was looked at before it.
+            if origin in live and self._is_gone(owner, await self._kept.peek(origin)):
+                del live[origin]
+        return {handle: stored.record for handle, stored in live.items()}
 
     async def _follow(self, stored: Stored | None, found: dict[str, Stored | None]) -> None:
-        """Add what a session was rotated to since the index was read."""
-        while stored is not None and (successor := follow(stored)) and successor not in found:
+        """Add what a session was rotated to since the index was read, or since the new handle was looked at."""
+        while stored is not None and (successor := follow(stored)) and found.get(successor) is None:
             stored = found[successor] = await self._kept.peek(successor)
 
     async def _look_at(self, flat: list[bytes]) -> list[_Entry]:

@@ -50,7 +50,9 @@ class Stored(NamedTuple):
 
     record: SessionRecord
     origin: str | None
-    """Of a record whose rotation may not have happened: the handle that has to lead here for it to be live."""
+    """The handle that the session was rotated from, where nothing was written since."""
+    pending: bool
+    """Whether the rotation may not have happened: the origin has to lead here for the record to be live."""
 
 
 def encode(record: SessionRecord, *, indexed: float = -math.inf, origin: str | None = None) -> bytes:
@@ -83,12 +85,12 @@ def decode(data: bytes) -> Stored | None:
         return None
     try:
         owner = to_str(data[_header.size : owner_end]) if has_owner else None
-        origin = to_str(data[owner_end:origin_end]) if state == PENDING else None
+        origin = to_str(data[owner_end:origin_end]) if origin_size else None
     except UnicodeDecodeError:
         return None
     end = None if end == _NEVER else end
     record = SessionRecord(data[origin_end:], int(version), created_at, end, owner, state == RETIRED)
-    return Stored(record, origin)
+    return Stored(record, origin, state == PENDING)
 
 
 def end_of(expires_at: float | None) -> float:

@@ -61,9 +61,9 @@ class KeptSessions:
 
     async def is_settled(self, handle: str, stored: Stored) -> bool:
         """Whether a record is no reservation, or one whose rotation happened; then it is confirmed."""
-        if stored.origin is None:
+        if not stored.pending:
             return True
-        if not await self.leads_to(stored.origin, handle):
+        if stored.origin is None or not await self.leads_to(stored.origin, handle):
             return False
         await self.run(self.key(handle), scripts.ACTIVATE, self.ttl(stored.record.expires_at), b"")
         return True

@@ -224,3 +224,14 @@ async def test_find_follows_a_rotation_that_it_meets(
     steps.before(None, rotate)
     assert list(await adapter.find("ada")) == ["h''"]
     assert list(await adapter.find("ada")) == ["h''"]
+
+
+async def test_a_handle_that_is_used_again_after_a_rotation_is_found(
+    adapter: RedisSessionAdapter, record: MakeRecord
+) -> None:
+    """The session that was rotated from it does not hide it."""
+    await adapter.create("h", record(owner="ada"))
+    await adapter.rotate("h", "h'", record(2, owner="ada"))
+    await adapter.destroy("h")
+    await adapter.create("h", record(owner="ada"))
+    assert sorted(await adapter.find("ada")) == ["h", "h'"]
