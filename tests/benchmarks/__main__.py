@@ -35,6 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
         contention.run()
     if args.part in ("scale", "all"):
         scale.run()
+    if args.part in ("report", "all"):
+        from .page import report  # needs matplotlib, which measuring does not
+
+        report()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,6 +17,16 @@ BASELINES = ("bare", "empty")
 
 VARIANTS = (*BASELINES, *OURS, *OTHERS)
 
+TARGETS = {
+    "memory-lazy-untouched": 0.93,
+    "memory-read": 0.88,
+    "memory-write": 0.80,
+    "sqlite-lazy-untouched": 0.93,
+    "sqlite-read": 0.72,
+    "sqlite-write": 0.55,
+}
+"""The ratios of throughput to bare aiohttp's that are asked for."""
+
 DATA = {"user": "ada@example.org", "theme": "dark", "language": "en"}
 """What each session holds: 60 bytes, more or less, in any encoding."""
 

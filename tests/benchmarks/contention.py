@@ -18,10 +18,10 @@ WRITERS = (1, 2, 4, 8, 16, 32, 64)
 STORES = ("memory", "sqlite", "redis", "postgres")
 
 
-def run(*, rounds: int = 3, commits: int = 320, store: bool = True) -> dict[str, Any]:
+def run(*, rounds: int = 3, commits: int = 320, stores: tuple[str, ...] = STORES, store: bool = True) -> dict[str, Any]:
     """Measure, print, and store the results."""
     result: dict[str, Any] = {"commits": commits, "stores": {}}
-    names = list(filter(available, STORES))
+    names = list(filter(available, stores))
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, urls(names, Path(directory)) as found:
         for name in names:
             result["stores"][name] = asyncio.run(_measure(found[name], rounds, commits))

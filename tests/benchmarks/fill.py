@@ -63,7 +63,7 @@ async def measure(name: str, url: str, size: int, choice: random.Random) -> dict
         sample = await _fill(adapter, name, url, size, choice)
         used = await _bytes(name, url) - before
         operations = await _operations(adapter, sample, 1 if name == "memory" else _AT_ONCE)
-        idle = await _longest_pause(lambda: asyncio.sleep(1))
+        idle = await _longest_pause(lambda: asyncio.sleep(0.5))
         purge_seconds, pause = 0.0, idle
         if name != "redis":  # which forgets by itself
             clock.ahead = 2 * _LIFETIME

@@ -18,6 +18,8 @@ from .fill import STORES
 from .results import print_table, save
 from .stores import available, urls
 
+_ROOT = Path(__file__).parents[2]
+
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -28,7 +30,7 @@ def run(*, sizes: tuple[int, ...] = SIZES, stores: tuple[str, ...] = STORES, sto
         for size in sizes:
             with tempfile.TemporaryDirectory(prefix="bench-") as directory, urls([name], Path(directory)) as found:
                 command = [sys.executable, "-m", "tests.benchmarks.scale", name, found[name], str(size)]
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
             result["stores"].setdefault(name, {})[str(size)] = json.loads(done.stdout)
             print(f"{name}: {size:,} sessions measured", file=sys.stderr)
     _print(result["stores"])
@@ -39,7 +41,7 @@ def run(*, sizes: tuple[int, ...] = SIZES, stores: tuple[str, ...] = STORES, sto
 
 def _print(stores: dict[str, Any]) -> None:
     print(
-        "\nwith so many stored sessions: µs an operation (32 at a time, but in memory), bytes a session, longest pause in ms"
+        "\nwith so many stored sessions: µs an operation (32 at a time, but in memory), bytes a session, pauses in ms"
     )
     rows = [
         [

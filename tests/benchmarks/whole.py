@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .cases import split
+from .cases import TARGETS, split
 from .load import CONNECTIONS, SESSIONS, Client, Slice
 from .results import print_table, save, summary
 from .stores import available, urls
+
+_ROOT = Path(__file__).parents[2]
 
 _SLICES_BETWEEN_BARE = 4
 """Bare aiohttp is measured again after so many slices: a ratio is to the slices of it just before and after."""
@@ -60,18 +63,19 @@ def run(
     skipped = [name for name in names if name != "bare" and name not in wanted]
     if skipped:
         print("left out, since a server or a library is missing:", ", ".join(skipped))
-    pin = _cores()
     result: dict[str, Any] = {
         "rounds": rounds,
         "seconds": seconds,
+        "load": "wrk" if shutil.which("wrk") else "a small asyncio client",
         "connections": CONNECTIONS,
         "sessions": SESSIONS,
-        "pinned": pin is not None,
         "loops": {},
         "disturbed": {},
     }
     for loop in loops:
-        measured, disturbed = _measure(wanted, loop, rounds, seconds, None if pin is None else pin[0])
+        with _core_for_servers() as core:
+            measured, disturbed = _measure(wanted, loop, rounds, seconds, core)
+        result["pinned"] = core is not None
         result["loops"][loop] = {name: ratios.summary() for name, ratios in measured.items()}
         result["disturbed"][loop] = disturbed
         _print(loop, result["loops"][loop])
@@ -135,7 +139,7 @@ def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]
     command = [sys.executable, "-m", "tests.benchmarks.server", variant, "--url", url, "--loop", loop]
     if core is not None:
         command += ["--core", str(core)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -148,13 +152,19 @@ def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]
             process.stdin.close()
 
 
-def _cores() -> tuple[int, int] | None:
-    """Take the second core for the load and the stores' servers; return the servers' core, and this one."""
-    cores = sorted(os.sched_getaffinity(0))
+@contextmanager
+def _core_for_servers() -> Iterator[int | None]:
+    """Meanwhile keep to the second core, as the load and the stores' servers then do; give the first to the server."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(cores) < 2:
-        return None
-    os.sched_setaffinity(0, {cores[1]})
-    return cores[0], cores[1]
+        yield None
+        return
+    first, second, *_ = sorted(cores)
+    os.sched_setaffinity(0, {second})
+    try:
+        yield first
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def _print(loop: str, measured: dict[str, Any]) -> None:
@@ -162,6 +172,7 @@ def _print(loop: str, measured: dict[str, Any]) -> None:
     rows = [
         [
             name,
+            TARGETS.get(name, ""),
             f"{figures['throughput']['median']:.3f}",
             f"({figures['throughput']['low']:.2f} - {figures['throughput']['high']:.2f})",
             f"{figures['cpu']['median']:.3f}",
@@ -171,7 +182,7 @@ def _print(loop: str, measured: dict[str, Any]) -> None:
         ]
         for name, figures in measured.items()
     ]
-    print_table(["", "throughput", "spread", "cpu", "p99", "busy", "requests/s"], rows)
+    print_table(["", "target", "throughput", "spread", "cpu", "p99", "busy", "requests/s"], rows)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,0 +1,185 @@
+"""The documentation's performance page, written from the stored results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .cases import CASES, split
+from .plots import LABELS, TITLES, draw
+from .results import load
+
+PAGE = Path("docs/explanation/performance.md")
+
+_PARTS = ("whole", "micro", "scale", "contention")
+
+_INTRODUCTION = """\
+# Performance
+
+<!-- Written by `python -m tests.benchmarks report` from the last measurement: change that, not this. -->
+
+## Why it need not cost much
+
+A round trip to a store costs far more than the work in it. So operations that arrive while one is under way
+leave together in the next: one statement for many loads, one transaction for many writes, one trip for many
+scripts. An idle store is asked at once; no timer adds a wait. Thus a durable SQLite session shares its
+`fsync` with all others of the moment.
+
+A request without a session cookie makes no call to the store at all, and one with a cookie at most one load
+and one write (besides commit points); with `lazy=True` an untouched request makes none.
+
+## Measure again
+
+```sh
+make bench
+```
+
+It takes about half an hour, on a machine with two cores that should have nothing else to do. It starts what
+servers it finds installed (Redis, PostgreSQL), writes `bench-results/`, and draws this page and its plots
+from that. `make bench BENCH_ARGS="whole --only 'bare,memory-*' --rounds 3"` measures a part; `python -m
+tests.benchmarks --help` says what else there is.
+"""
+
+_WHOLE = """
+## A request
+
+A real server on one core, the load ({load}) on another, with {connections} connections and {sessions}
+sessions. Each handler answers two bytes of text; before that it leaves the session alone, reads one key, sets
+one key, or does ten operations, four of which write. All servers run at the same time and are measured in
+turns, {rounds} slices of {seconds:g} s each, and between them bare aiohttp, which has no sessions: the
+figures are ratios to its slices just before and after. The stores' servers share the second core with the
+load. SQLite and PostgreSQL are durable here (`synchronous=FULL`, `fsync`); Redis keeps no log.
+
+The empty middleware, with an empty response hook, is the least that any session library can cost in aiohttp.
+"""
+
+_COLUMNS = """
+Throughput is the median, with the quartiles. Processor time is the ratio of what the server's processor
+spends on a request in bare aiohttp and here; p99 is the ratio of the 99th percentiles of latency, here and in
+bare aiohttp.
+"""
+
+
+def report() -> None:
+    """Draw the plots and write the page from whatever has been measured."""
+    results = {part: found for part in _PARTS if (found := load(part)) is not None}
+    draw(results)
+    writers = {"whole": _whole, "micro": _micro, "scale": _scale, "contention": _contention}
+    sections = [writers[part](found) for part, found in results.items()]
+    PAGE.write_text("\n".join([_INTRODUCTION.rstrip(), *sections, _measured_on(results)]) + "\n")
+    print(f"{PAGE} and its plots are written")
+
+
+def _whole(found: dict[str, Any]) -> str:
+    text = _WHOLE.format(**found)
+    for loop, measured in found["loops"].items():
+        text += f"\n### On {loop}\n\n![Throughput as a ratio to bare aiohttp](../_static/bench-whole-{loop}.svg)\n"
+        text += _COLUMNS
+        rows = [
+            [LABELS[split(name)[0]], TITLES[split(name)[1]], *_ratios(figures)]
+            for case in CASES
+            for name, figures in measured.items()
+            if name != "bare" and split(name)[1] == case
+        ]
+        text += "\n" + _table(["", "session", "throughput", "", "processor time", "p99"], rows)
+        text += f"\nBare aiohttp answered {measured['bare']['rate']['median']:,.0f} requests a second.\n"
+        if disturbed := found["disturbed"][loop]:
+            text += (
+                f"\nOther programs disturbed {disturbed} of {found['rounds'] * len(rows)} slices: their throughput and "
+                "p99 are rough, their processor time is less so.\n"
+            )
+    return text
+
+
+def _ratios(figures: dict[str, Any]) -> list[str]:
+    throughput = figures["throughput"]
+    return [
+        f"{throughput['median']:.2f}",
+        f"{throughput['low']:.2f}\N{EN DASH}{throughput['high']:.2f}",
+        f"{figures['cpu']['median']:.2f}",
+        f"{figures['p99']['median']:.1f}",
+    ]
+
+
+def _micro(found: dict[str, Any]) -> str:
+    text = "\n## An operation\n\nMicroseconds in process, one after the other, at the best of several repeats. What"
+    text += " reaches the store\nwaits for a whole round trip here; under load it shares one.\n\n"
+    text += _table(["on a loaded session", "memory", "SQLite"], _micros(found["operations"]))
+    text += "\n" + _table(["a request's middleware and hook", "memory", "SQLite"], _micros(found["requests"]))
+    return text
+
+
+def _micros(part: dict[str, Any]) -> list[list[str]]:
+    return [
+        [f"`{label}`" if label in _METHODS else TITLES.get(label, label), *(f"{micros:.1f}" for micros in row.values())]
+        for label, row in part.items()
+    ]
+
+
+_METHODS = ("has", "get", "keys", "set", "remove", "reload", "increment", "update", "rotate", "bind", "destroy")
+
+
+def _scale(found: dict[str, Any]) -> str:
+    text = """
+## A million sessions
+
+![Microseconds an operation by stored sessions](../_static/bench-scale.svg)
+
+Microseconds an operation, 32 at a time (on memory one at a time), with so many stored sessions of 60 bytes of
+data each, at the best of several repeats; bytes a session in the process's memory, in the file, or in the
+server; the longest time for which the event loop stood still while all of them were purged, which had
+expired, and in half a second without.
+
+"""
+    rows = [
+        [
+            LABELS[name],
+            f"{int(size):,}",
+            *(f"{figures['operations'][operation]:.1f}" for operation in ("load", "update", "create", "destroy")),
+            f"{figures['bytes']:.0f}" if figures["bytes"] else "",
+            "" if name == "redis" else f"{figures['pause_purging']:.1f} ms",
+            f"{figures['pause_idle']:.1f} ms",
+        ]
+        for name, sizes in found["stores"].items()
+        for size, figures in sizes.items()
+    ]
+    head = ["", "sessions", "load", "update", "create", "destroy", "bytes", "purge's pause", "pause without"]
+    return text + _table(head, rows) + ("\nRedis forgets by itself.\n" if "redis" in found["stores"] else "")
+
+
+def _contention(found: dict[str, Any]) -> str:
+    text = """
+## Many writers of one session
+
+![Microseconds a commit by parallel writers](../_static/bench-contention.svg)
+
+Parallel requests of one process that all increment one number in one session: microseconds a commit, and in
+brackets the 99th percentile of the time that a request waited for its own, in milliseconds. No increment is
+lost.
+
+"""
+    writers = list(next(iter(found["stores"].values())))
+    rows = [
+        [LABELS[name], *(f"{each['micros']:.0f} ({each['p99']:.1f})" for each in figures.values())]
+        for name, figures in found["stores"].items()
+    ]
+    return text + _table(["", *writers], rows)
+
+
+def _measured_on(results: dict[str, dict[str, Any]]) -> str:
+    lines = ["", "## What this was measured on", ""]
+    machines = {part: found["measured_on"] for part, found in results.items()}
+    for part, machine in machines.items():
+        versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
+        lines.append(
+            f"- {part}, {machine['date']}: {machine['cores']} cores, {machine['processor']}, {machine['system']}; "
+            f"{machine['python']}, SQLite {machine['sqlite']}; {versions}"
+        )
+    return "\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    numbers = "".join(" ---: |" for _ in head[1:])
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + numbers, *("| " + " | ".join(row) + " |" for row in rows)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,47 @@
+"""The benchmarks run, and their figures make a page; what the figures are does not matter here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import __main__, contention, load, micro, results, scale, whole
+
+
+@pytest.fixture(autouse=True)
+def results_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the results of real measurements."""
+    monkeypatch.setattr(results, "DIRECTORY", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_whole_servers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers answer the load, and are compared with bare aiohttp."""
+    monkeypatch.setattr(load.shutil, "which", lambda program: None)
+    found = whole.run(["bare", "memory-read", "sqlite-write"], loops=["asyncio"], rounds=1, seconds=0.1)
+    measured = found["loops"]["asyncio"]
+    assert list(measured) == ["bare", "memory-read", "sqlite-write"]
+    assert all(figures["rate"]["median"] > 0 for figures in measured.values())
+    assert results.load("whole") is not None
+
+
+def test_other_parts_make_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operations, scale and contention are measured, and a page and plots are drawn of them."""
+    micro.run(rounds=1, memory_runs=5, sqlite_runs=2)
+    scale.run(sizes=(10,), stores=("memory", "sqlite"))
+    contention.run(rounds=1, commits=64, stores=("memory", "sqlite"))
+    pytest.importorskip("matplotlib", reason="the plots need the extra 'bench'")
+    from . import page, plots
+
+    monkeypatch.setattr(page, "PAGE", tmp_path / "performance.md")
+    monkeypatch.setattr(plots, "STATIC", tmp_path)
+    page.report()
+    assert {file.name for file in tmp_path.glob("*.svg")} == {"bench-scale.svg", "bench-contention.svg"}
+    assert "## A million sessions" in page.PAGE.read_text()
+
+
+def test_unknown_measurements_are_named() -> None:
+    """A name that matches no measurement ends the program."""
+    with pytest.raises(SystemExit, match="nonsense"):
+        __main__.main(["whole", "--only", "bare,nonsense"])
