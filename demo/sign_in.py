@@ -43,6 +43,7 @@ async def sign_in(request: web.Request) -> web.Response:
     """Check name and password, and make the session the customer's."""
     credentials = await forms.read(request, Credentials)
     throttle = request.app[THROTTLE]
+    # Behind a proxy `remote` is the proxy's address, unless a middleware that trusts it puts the client's there.
     key = (request.remote, credentials.name[:100])
     if throttle.is_exhausted(key):
         raise web.HTTPTooManyRequests(text="Too many wrong passwords. Please wait five minutes.")

@@ -22,6 +22,9 @@ CHEAP_HASH = (
     "NiUss+Ui7BmDduiM3yCR2oCf629FD+1j+oOf6rio8E4yoArduTZbaUcktcf17tRAoOWt7ELImbtHHfLOh/jVHA=="
 )
 
+SECONDS = 15.0
+"""When to give up on what should have come; nothing waits for it to pass."""
+
 BROWSER = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept": "text/html,application/xhtml+xml",

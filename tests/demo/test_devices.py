@@ -15,7 +15,7 @@ from demo.devices import MAX_DEVICES
 from demo.keys import DEVICE
 from demo.settings import MANAGER
 
-from .conftest import NewVisitor, Visitor
+from .conftest import SECONDS, NewVisitor, Visitor
 
 PHONE = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
 
@@ -143,7 +143,7 @@ async def test_a_socket_closes_when_its_session_is_ended(visitor: Visitor, phone
     await socket.send_str("<hi>")
     assert json.loads((await socket.receive()).data) == {"text": "<hi>", "count": 1, "account": "ada"}
     await visitor.post("/devices/end-others")
-    message = await socket.receive(timeout=5)
+    message = await socket.receive(timeout=SECONDS)
     assert message.type is WSMsgType.CLOSE
     assert (message.data, message.extra) == (WSCloseCode.POLICY_VIOLATION, "session: ended")
 
@@ -158,10 +158,10 @@ async def test_a_stream_ends_with_its_session(visitor: Visitor, phone: Visitor) 
     assert await lines.readline() == b"event: state\n"
     assert json.loads((await lines.readline())[6:])["account"] == "ada"
     await phone.post("/basket/add", product="cup")
-    await lines.readuntil(b"event: state\ndata: ")
-    assert json.loads(await lines.readline())["basket"] == 1
-    await visitor.post("/devices/end-others")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
+        await lines.readuntil(b"event: state\ndata: ")
+        assert json.loads(await lines.readline())["basket"] == 1
+        await visitor.post("/devices/end-others")
         rest = await lines.read()
     assert rest.endswith(b'event: ended\ndata: {"reason":"ended"}\n\n')
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from aiohttp import WSCloseCode, WSMsgType, WSServerHandshakeError
 
-from .conftest import Visitor
+from .conftest import SECONDS, Visitor
 
 
 async def test_a_socket_without_a_session_closes(visitor: Visitor) -> None:
     """There is nothing to count in, and none is started."""
     socket = await visitor.socket()
-    message = await socket.receive(timeout=5)
+    message = await socket.receive(timeout=SECONDS)
     assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
     assert visitor.cookies() == {}
 
@@ -39,10 +39,10 @@ async def test_a_socket_refuses_what_is_too_long_or_binary(visitor: Visitor) -> 
     await visitor.get("/")
     socket = await visitor.socket()
     await socket.send_bytes(b"\0")
-    assert (await socket.receive(timeout=5)).data == WSCloseCode.UNSUPPORTED_DATA
+    assert (await socket.receive(timeout=SECONDS)).data == WSCloseCode.UNSUPPORTED_DATA
     socket = await visitor.socket()
     await socket.send_str("x" * 5000)
-    assert (await socket.receive(timeout=5)).data == WSCloseCode.MESSAGE_TOO_BIG
+    assert (await socket.receive(timeout=SECONDS)).data == WSCloseCode.MESSAGE_TOO_BIG
     assert "messages" not in (await visitor.data("/session"))["keys"]
 
 
@@ -60,7 +60,7 @@ async def test_a_socket_closes_when_the_store_fails(visitor: Visitor, adapter: A
         raise OSError("the store is gone")
 
     adapter.before = fail
-    assert (await socket.receive(timeout=5)).data == WSCloseCode.TRY_AGAIN_LATER
+    assert (await socket.receive(timeout=SECONDS)).data == WSCloseCode.TRY_AGAIN_LATER
     adapter.before = None
     assert (await visitor.get("/devices", json=True)).status == 200
 
@@ -72,6 +72,6 @@ async def test_stopping_closes_what_is_open(visitor: Visitor) -> None:
     stream = await visitor.get("/stream/events")
     assert await stream.content.readline() == b"event: state\n"
     await visitor.raw.server.app.shutdown()  # type: ignore[union-attr]
-    assert (await socket.receive(timeout=5)).data == WSCloseCode.GOING_AWAY
-    async with asyncio.timeout(5):
+    assert (await socket.receive(timeout=SECONDS)).data == WSCloseCode.GOING_AWAY
+    async with asyncio.timeout(SECONDS):
         await stream.read()
