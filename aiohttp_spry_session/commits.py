@@ -98,10 +98,10 @@ class Commits(SessionState):
     async def reload(self) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""
         async with self._exclusive():
+            if self.status is Status.ENDED:
+                raise SessionEndedError("ended")
             if self.status is Status.LIVE:
                 await self._or_lose(self._refresh())
-            elif self.status is Status.ENDED:
-                raise SessionEndedError("ended")
 
     async def _create(self, values: dict[str, bytes], *, owner: str | None = None, reason: str) -> None:
         services = self._services
@@ -190,8 +190,6 @@ class Commits(SessionState):
         raise ConflictError("other requests kept changing the session: nothing was stored")
 
     async def _refresh(self) -> None:
-        if not self._handle:
-            raise LostError(self._why_over())
         handle, record = await self._services.store.resolve(self._handle)
         if record is None:
             self._current()  # tells an expired session from one that was ended

@@ -30,9 +30,10 @@ class Lifecycle(Commits):
         if self.status is not Status.UNLOADED:
             return
         async with self._exclusive():
-            if self.status is Status.UNLOADED:
-                await self._look_up()
-                self._failure = None
+            if self.status is not Status.UNLOADED:  # another task of the request was faster
+                return
+            await self._look_up()
+            self._failure = None
 
     async def load_early(self) -> None:
         """Load before the handler runs; a failure waits for the handler's first use of the session."""
