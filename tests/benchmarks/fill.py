@@ -5,20 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import secrets
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from aiohttp_spry_session import SessionAdapter, SessionRecord, adapter_from_url
+from aiohttp_spry_session import (
+    Session,
+    SessionAdapter,
+    SessionManager,
+    SessionRecord,
+    adapter_from_url,
+    generate_identifier,
+)
 from aiohttp_spry_session.adapters import sqlite_statements
 from aiohttp_spry_session.codec import JSONCodec, pack
+from aiohttp_spry_session.identifiers import handle_of
 
 from .cases import DATA
 from .results import best
+
+T = TypeVar("T")
 
 STORES = ("memory", "sqlite", "redis", "postgres")
 
@@ -27,6 +36,7 @@ _SAMPLE = 2048
 _REPEATS = 7
 _LIFETIME = 3600.0
 _BEAT = 0.001
+_IDLE = 0.5
 
 _MEMORY = Path("/proc/self/statm")
 _SCHEDULING = Path("/proc/thread-self/schedstat")
@@ -48,30 +58,22 @@ def new_record(now: float) -> SessionRecord:
     return SessionRecord(pack({key: encode(value) for key, value in DATA.items()}), 1, now, now + _LIFETIME)
 
 
-def new_handle() -> str:
-    """Return a handle as a session makes it."""
-    return secrets.token_hex(32)
-
-
 async def measure(name: str, url: str, size: int, choice: random.Random) -> dict[str, Any]:
     """Return the figures of one store with so many sessions."""
     adapter = adapter_from_url(url, expiration=_LIFETIME)
-    adapter.clock = clock = Clock()
-    await adapter.open()
-    try:
+    clock = Clock()
+    async with SessionManager(adapter, clock=clock) as manager:
         before = await _bytes(name, url)
         sample = await _fill(adapter, name, url, size, choice)
         used = await _bytes(name, url) - before
-        operations = await _operations(adapter, sample, 1 if name == "memory" else _AT_ONCE)
-        idle = await _longest_pause(lambda: asyncio.sleep(0.5))
+        operations = await _operations(manager, sample, 1 if name == "memory" else _AT_ONCE)
+        idle = await _longest_pause(lambda: asyncio.sleep(_IDLE))
         purge_seconds, pause = 0.0, idle
         if name != "redis":  # which forgets by itself
             clock.ahead = 2 * _LIFETIME
             started = time.perf_counter()
-            pause = await _longest_pause(adapter.purge)
+            pause = await _longest_pause(manager.purge)
             purge_seconds = time.perf_counter() - started
-    finally:
-        await adapter.close()
     return {
         "operations": operations,
         "bytes": used / size if name != "memory" or size >= 100_000 else None,  # below, pages are too coarse
@@ -82,22 +84,22 @@ async def measure(name: str, url: str, size: int, choice: random.Random) -> dict
 
 
 async def _fill(adapter: SessionAdapter, name: str, url: str, size: int, choice: random.Random) -> list[str]:
-    """Store so many sessions; return the handles of some of them."""
+    """Store so many sessions; return the identifiers of some of them."""
     sample = set(choice.sample(range(size), min(size, _SAMPLE)))
-    handles: list[str] = []
+    identifiers: list[str] = []
 
     def new(number: int) -> tuple[str, SessionRecord]:
-        handle = new_handle()
+        identifier = generate_identifier()
         if number in sample:
-            handles.append(handle)
-        return handle, new_record(time.time())
+            identifiers.append(identifier)
+        return handle_of(identifier), new_record(time.time())
 
     if name == "sqlite":
         await asyncio.to_thread(_fill_sqlite, url.removeprefix("sqlite:///"), map(new, range(size)))
-        return handles
+        return identifiers
     for start in range(0, size, 256):
         await asyncio.gather(*(adapter.create(*new(number)) for number in range(start, min(size, start + 256))))
-    return handles
+    return identifiers
 
 
 def _fill_sqlite(path: str, records: Iterator[tuple[str, SessionRecord]]) -> None:
@@ -110,31 +112,53 @@ def _fill_sqlite(path: str, records: Iterator[tuple[str, SessionRecord]]) -> Non
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-async def _operations(adapter: SessionAdapter, sample: list[str], at_once: int) -> dict[str, float]:
-    """Return microseconds of each operation, at the best of the repeats."""
-    times: dict[str, list[float]] = {"load": [], "update": [], "create": [], "destroy": []}
-    for version in range(2, 2 + _REPEATS):
-        record = new_record(time.time())
-        updated = SessionRecord(record.payload, version, record.created_at, record.expires_at)
-        new = [new_handle() for _ in sample]
-        times["load"].append(await _time(adapter.load, at_once, sample))
-        times["update"].append(await _time(adapter.update, at_once, sample, updated))
-        times["create"].append(await _time(adapter.create, at_once, new, record))
-        times["destroy"].append(await _time(adapter.destroy, at_once, new))
+async def _operations(manager: SessionManager, sample: list[str], at_once: int) -> dict[str, float]:
+    """Return microseconds of what a request does with a session, at the best of the repeats."""
+
+    async def start(presented: str) -> Session:
+        session = manager.session(manager.begin(()))
+        await session.set("user", presented)
+        await session.save()
+        return session
+
+    async def read(presented: str) -> None:
+        await manager.session(manager.begin([presented])).get("user")
+
+    async def write(presented: str) -> None:
+        session = manager.session(manager.begin([presented]))
+        await session.set("visits", 1)
+        await session.save()
+
+    started: list[Session] = []
+
+    async def destroy(_: str) -> None:
+        await started.pop().destroy(regenerate=False)
+
+    times: dict[str, list[float]] = {"read": [], "write": [], "start": [], "destroy": []}
+    for _ in range(_REPEATS):
+        times["read"].append((await _time(read, sample, at_once))[0])
+        times["write"].append((await _time(write, sample, at_once))[0])
+        micros, started = await _time(start, sample, at_once)
+        times["start"].append(micros)
+        times["destroy"].append((await _time(destroy, sample, at_once))[0])
     return {operation: best(found) for operation, found in times.items()}
 
 
-async def _time(
-    operation: Callable[..., Awaitable[object]], at_once: int, handles: list[str], *arguments: object
-) -> float:
-    started = time.perf_counter()
+async def _time(operation: Callable[[str], Awaitable[T]], sample: list[str], at_once: int) -> tuple[float, list[T]]:
+    """Return microseconds an operation, and the results.
+
+    One at a time is for a store in memory, where nothing is waited for: then processor time is what it costs.
+    """
+    results: list[T] = []
+    clock = time.thread_time if at_once == 1 else time.perf_counter
+    started = clock()
     if at_once == 1:
-        for handle in handles:
-            await operation(handle, *arguments)
+        for identifier in sample:
+            results.append(await operation(identifier))  # noqa: PERF401 - a list's extend cannot await
     else:
-        for start in range(0, len(handles), at_once):
-            await asyncio.gather(*(operation(handle, *arguments) for handle in handles[start : start + at_once]))
-    return (time.perf_counter() - started) / len(handles) * 1e6
+        for start in range(0, len(sample), at_once):
+            results += await asyncio.gather(*map(operation, sample[start : start + at_once]))
+    return (clock() - started) / len(sample) * 1e6, results
 
 
 async def _longest_pause(work: Callable[[], Awaitable[object]]) -> float:

@@ -124,19 +124,20 @@ def _scale(found: dict[str, Any]) -> str:
     text = """
 ## A million sessions
 
-![Microseconds an operation by stored sessions](../_static/bench-scale.svg)
+![Microseconds a request by stored sessions](../_static/bench-scale.svg)
 
-Microseconds an operation, 32 at a time (on memory one at a time), with so many stored sessions of 60 bytes of
-data each, at the best of several repeats; bytes a session in the process's memory, in the file, or in the
-server; the longest time for which the event loop stood still while all of them were purged, which had
-expired, and in half a second without.
+Microseconds for what a request does with its session, without HTTP: look it up and read a key, look it up and
+set a key, start one, or end one; 32 at a time (on memory one at a time), with so many stored sessions of 60
+bytes of data each, at the best of several repeats. Bytes a session in the process's memory, in the file, or in
+the server. The longest time for which the event loop stood still while all of them, which had expired, were
+purged, and in half a second without.
 
 """
     rows = [
         [
             LABELS[name],
             f"{int(size):,}",
-            *(f"{figures['operations'][operation]:.1f}" for operation in ("load", "update", "create", "destroy")),
+            *(f"{figures['operations'][operation]:.1f}" for operation in ("read", "write", "start", "destroy")),
             f"{figures['bytes']:.0f}" if figures["bytes"] else "",
             "" if name == "redis" else f"{figures['pause_purging']:.1f} ms",
             f"{figures['pause_idle']:.1f} ms",
@@ -144,7 +145,7 @@ expired, and in half a second without.
         for name, sizes in found["stores"].items()
         for size, figures in sizes.items()
     ]
-    head = ["", "sessions", "load", "update", "create", "destroy", "bytes", "purge's pause", "pause without"]
+    head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "purge's pause", "pause without"]
     return text + _table(head, rows) + ("\nRedis forgets by itself.\n" if "redis" in found["stores"] else "")
 
 

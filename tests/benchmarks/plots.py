@@ -86,12 +86,12 @@ def _draw_whole(loop: str, measured: dict[str, Any]) -> None:
 def _draw_scale(stores: dict[str, Any]) -> None:
     figure = Figure(figsize=(8, 3), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for operation, axes in zip(("load", "update"), panels, strict=True):
+    for operation, axes in zip(("read", "write"), panels, strict=True):
         for name, sizes in stores.items():
             costs = [found["operations"][operation] for found in sizes.values()]
             _line(axes, name, [int(size) for size in sizes], costs)
         _scale(axes, "stored sessions", operation)
-    panels[0].set_ylabel("µs an operation")
+    panels[0].set_ylabel("µs a request")
     panels[1].legend(loc="best", labelcolor=_INK)
     _save(figure, "bench-scale")
 

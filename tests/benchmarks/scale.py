@@ -40,14 +40,12 @@ def run(*, sizes: tuple[int, ...] = SIZES, stores: tuple[str, ...] = STORES, sto
 
 
 def _print(stores: dict[str, Any]) -> None:
-    print(
-        "\nwith so many stored sessions: µs an operation (32 at a time, but in memory), bytes a session, pauses in ms"
-    )
+    print("\nwith so many stored sessions: µs a request's work (32 at a time, but in memory), bytes, pauses in ms")
     rows = [
         [
             name,
             f"{int(size):,}",
-            *(f"{found['operations'][operation]:.1f}" for operation in ("load", "update", "create", "destroy")),
+            *(f"{found['operations'][operation]:.1f}" for operation in ("read", "write", "start", "destroy")),
             f"{found['bytes']:.0f}" if found["bytes"] else "",
             f"{found['pause_purging']:.1f}",
             f"{found['pause_idle']:.1f}",
@@ -56,7 +54,7 @@ def _print(stores: dict[str, Any]) -> None:
         for name, sizes in stores.items()
         for size, found in sizes.items()
     ]
-    head = ["", "sessions", "load", "update", "create", "destroy", "bytes", "pause purging", "idle", "purge s"]
+    head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "pause purging", "idle", "purge s"]
     print_table(head, rows)
 
 
