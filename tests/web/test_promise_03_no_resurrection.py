@@ -101,7 +101,18 @@ async def test_renew_that_is_overtaken_brings_nothing_back(visit, manager, store
     assert await (await visitor.ask("/read")).json() == {}
 
 
-@pytest.mark.parametrize("actions", [("rotate", "rotate"), ("bind", "bind"), ("rotate", "bind"), ("bind", "rotate")])
+ROTATIONS = [
+    ("rotate", "rotate"),
+    ("bind", "bind"),
+    ("rotate", "bind"),
+    ("bind", "rotate"),
+    ("rotate", "rotate_with_grace"),
+    ("bind", "rotate_with_grace"),
+    ("rotate_with_grace", "rotate"),
+]
+
+
+@pytest.mark.parametrize("actions", ROTATIONS)
 async def test_of_parallel_rotations_one_wins(visit, manager, store, actions):
     """Exactly one response has a new identifier, which leads to the session; the other is told that it ended."""
     visitor = await visit(manager)

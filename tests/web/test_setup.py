@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 from aiohttp import DummyCookieJar, web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from aiohttp_spry_session import (
     SESSION,
@@ -357,3 +357,22 @@ async def test_browser_keeps_and_drops_the_cookie(aiohttp_client, clock, memory)
     await client.get("/do/destroy_for_good")
     assert list(client.session.cookie_jar) == []
     assert await (await client.get("/read")).json() == {}
+
+
+async def test_request_without_a_connection(clock, memory):
+    """A mocked request, as unit tests of handlers use, gets its 503 too."""
+    manager = SessionManager(memory, clock=clock)
+    app = web.Application()
+    setup(app, manager)
+    app.freeze()
+    request = make_mocked_request("GET", "/", app=app)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await get_session(request).set("n", 1)
+        memory.fail("create")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        return response
+
+    with pytest.raises(web.HTTPServiceUnavailable):
+        await app.middlewares[0](request, handler)
