@@ -48,7 +48,7 @@ WITH op AS MATERIALIZED (
     ) AS op (kind, handle, peer, {columns})
 ), held AS MATERIALIZED (
     SELECT op.*
-    FROM op JOIN {table} s ON s.handle = op.handle AND s.handle = ANY($3::bytea[])
+    FROM op JOIN {table} s ON s.handle = op.handle
     WHERE op.kind IN ('c', 'd')
         OR ({live} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1)))
     ORDER BY s.handle FOR UPDATE OF s

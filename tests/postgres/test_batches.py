@@ -134,7 +134,7 @@ CALLS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(CALLS, min_size=1, max_size=8), min_size=1, max_size=4))
 async def test_a_batch_means_the_same_as_its_operations_one_by_one(
     adapter: PostgresSessionAdapter, batches: list[list[Call]]

@@ -164,11 +164,17 @@ async def test_several_may_make_the_table_at_once(make_postgres: MakePostgres) -
     await asyncio.gather(*(adapter.close() for adapter in adapters))
 
 
-async def test_who_waited_for_the_lock_finds_the_table_made(
-    database: asyncpg.Connection, make_postgres: MakePostgres, namespace: str, postgres_server: PostgresServer
+@pytest.mark.parametrize("version", [NEWEST, NEWEST + 1])
+async def test_who_waited_for_the_lock_looks_again(
+    database: asyncpg.Connection,
+    make_postgres: MakePostgres,
+    namespace: str,
+    postgres_server: PostgresServer,
+    version: int,
 ) -> None:
-    """The table is looked at again under the lock."""
+    """What another process has made meanwhile is used, or refused, and left as it is."""
     adapter = make_postgres()
+    mark = f"aiohttp-spry-session schema {version}"
     async with database.transaction():
         await database.execute(f"SELECT pg_advisory_xact_lock({Table('sessions', namespace).lock})")
         opening = asyncio.create_task(adapter.open())
@@ -176,8 +182,13 @@ async def test_who_waited_for_the_lock_finds_the_table_made(
         while not await watching.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
             assert not opening.done()
         await watching.close()
-        await database.execute(schema_sql())
-    await opening
+        await database.execute(schema_sql() + f"COMMENT ON TABLE sessions IS '{mark}'")
+    if version == NEWEST:
+        await opening
+    else:
+        with pytest.raises(AdapterError, match=f"version {version}, this release knows up to {NEWEST}"):
+            await opening
+    assert await database.fetchval("SELECT obj_description('sessions'::regclass, 'pg_class')") == mark
     await adapter.close()
 
 
