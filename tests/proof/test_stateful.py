@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -63,9 +63,12 @@ SHORT = settings(
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate],  # a failure is made smaller in the long run only: that takes minutes
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(SHORT, max_examples=500, stateful_step_count=60, derandomize=False)
+LONG = settings(
+    SHORT, max_examples=500, stateful_step_count=60, derandomize=False, phases=[Phase.generate, Phase.shrink]
+)
 
 
 class Browsers(RuleBasedStateMachine):
