@@ -68,6 +68,8 @@ class PostgresSessionAdapter(SessionAdapter):
         super().__init__(expiration=expiration)
         if not isinstance(pool_or_dsn, str | asyncpg.Pool):
             raise ValueError(f"pool_or_dsn must be an asyncpg.Pool or a URL, not a {type(pool_or_dsn).__name__}")
+        if isinstance(pool_or_dsn, str) and not pool_or_dsn.startswith(("postgresql://", "postgres://")):
+            raise ValueError("pool_or_dsn must begin with postgresql:// (not repeated here: it may hold a password)")
         if not isinstance(command_timeout, int | float) or not 0 < command_timeout < math.inf:
             raise ValueError(f"command_timeout must be a number of seconds above 0, not {command_timeout!r}")
         self.table = Table.checked(table, schema)
@@ -130,9 +132,14 @@ class PostgresSessionAdapter(SessionAdapter):
         except SchemaError as error:
             await self._writer.close()
             raise AdapterError("open", f"table {self.table.sql}: {error}") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             await self._writer.close()
             raise AdapterError("open", f"{type(error).__name__}: {error}") from error
+        except (ValueError, OverflowError):
+            # The driver quotes what it could not read, which may be a part of the password.
+            raise AdapterError(
+                "open", "the URL cannot be read: in user names and passwords write special characters as %XX"
+            ) from None
         except BaseException:
             await self._writer.close()
             raise

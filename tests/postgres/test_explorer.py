@@ -10,7 +10,6 @@ from aiohttp_spry_session.testing.explorer import OPERATIONS, Explorer
 from aiohttp_spry_session.testing.explorer_stage import Start
 from tests.postgres.conftest import MakePostgres
 
-
 STARTS: tuple[Start, ...] = ("live", "grace", "retired")
 PAIRS = list(itertools.combinations_with_replacement(OPERATIONS, 2))
 

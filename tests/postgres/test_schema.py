@@ -6,6 +6,7 @@ import asyncio
 import runpy
 import subprocess
 import sys
+import traceback
 
 import asyncpg
 import pytest
@@ -198,6 +199,21 @@ async def test_a_server_out_of_reach_is_told(dsn: str, postgres_server: Postgres
     adapter = PostgresSessionAdapter(dsn.format(port=postgres_server.port))
     with pytest.raises(AdapterError, match=r"open: (ConnectionRefusedError|OSError|InvalidCatalogNameError)"):
         await adapter.open()
+
+
+@pytest.mark.parametrize("part", ["se/cret@127.0.0.1", "se#cret@127.0.0.1", "secret@[::1", "secret@127.0.0.1:99999"])
+async def test_a_malformed_url_is_told_without_its_password(part: str) -> None:
+    """Neither the error nor what is chained to it repeats any part of the URL."""
+    with pytest.raises(AdapterError, match="open: the URL cannot be read") as raised:
+        await PostgresSessionAdapter(f"postgresql://user:{part}/database").open()
+    assert "'se" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_another_databases_url_is_refused() -> None:
+    """A URL of another kind is refused at construction, without being repeated."""
+    with pytest.raises(ValueError, match="must begin with postgresql://") as raised:
+        PostgresSessionAdapter("mysql://user:secret@host/database")
+    assert "secret" not in str(raised.value)
 
 
 async def test_an_error_of_the_caller_is_no_adapter_error(make_postgres: MakePostgres, monkeypatch) -> None:
