@@ -165,5 +165,4 @@ class StoredSession:
             cookie.set(self.manager.name, life.identifier, life.identifier)
             # No other attribute: Domain and Secure would keep a client on http://127.0.0.1 from sending it.
             cookie["path"] = self.manager.path or "/"
-            jar.clear(lambda other: other.key == self.manager.name)
             jar.update_cookies({self.manager.name: cookie}, self.client.make_url("/"))

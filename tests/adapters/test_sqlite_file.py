@@ -39,8 +39,12 @@ def mode(path):
 async def refused(path, match):
     """Open an adapter, and hold its refusal to an AdapterError that names the file; no thread may be left."""
     adapter = SQLiteSessionAdapter(path)
-    with no_thread_left(), pytest.raises(AdapterError, match=match) as caught:
-        await adapter.open()
+    with no_thread_left():
+        try:
+            with pytest.raises(AdapterError, match=match) as caught:
+                await adapter.open()
+        finally:
+            await adapter.close()
     assert caught.value.operation == "open"
     assert str(path) in str(caught.value)
     assert caught.value.__cause__ is not None
