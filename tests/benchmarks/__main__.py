@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args.part in ("whole", "all"):
         whole.run(
             _selected(args.only),
-            loops=args.loops.split(","),
+            loops=(args.loops or ("asyncio,uvloop" if args.part == "all" else "asyncio")).split(","),
             rounds=args.rounds,
             seconds=args.seconds,
             store=args.only is None,
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("part", nargs="?", default="all", choices=_PARTS)
     parser.add_argument("--only", help="names of measurements, or patterns, with commas (whole)")
     parser.add_argument("--list", action="store_true", help="print the names of all measurements (whole)")
-    parser.add_argument("--loops", default="asyncio", help="asyncio, uvloop, or both with a comma (whole)")
+    parser.add_argument("--loops", help="asyncio, uvloop, or both with a comma (whole)")
     parser.add_argument("--rounds", type=int, default=9, help="how often each is measured (whole)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a slice (whole)")
     parser.add_argument("--nice", type=int, default=0, help="priority of all processes, as of nice(1)")
