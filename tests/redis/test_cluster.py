@@ -137,6 +137,19 @@ async def test_a_client_that_has_not_connected_yet(
     await client.aclose()
 
 
+async def test_a_cluster_that_is_away_says_so_and_is_used_again(
+    adapter: RedisSessionAdapter, redis_cluster: ClusterServers
+) -> None:
+    """The error is that of the operation, not of the search for another node."""
+    await adapter.load("h")
+    for node in redis_cluster.nodes:
+        node.stop()
+    with pytest.raises(LostConnectionError):
+        await adapter.load("h")
+    redis_cluster.start()
+    assert await eventually(adapter, ["h"]) == [None]
+
+
 async def eventually(adapter: RedisSessionAdapter, handles: list[str]) -> list[SessionRecord | None]:
     """Load until the store answers."""
     async with asyncio.timeout(10):

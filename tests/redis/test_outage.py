@@ -107,6 +107,23 @@ async def test_a_hanging_server(serve: Serve, redis_server: RedisServer, monkeyp
     assert await get(browser, "/increment") == (200, "2")
 
 
+async def test_a_silent_connection_is_given_up_in_time(
+    redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any other time limit, an answer that does not come counts as lost, and does not hold up what follows."""
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.1)
+    adapter = RedisSessionAdapter(redis_server.url, prefix=prefix)
+    await adapter.open()
+    redis_server.pause()
+    hanging = asyncio.ensure_future(adapter.load("h"))
+    done, _ = await asyncio.wait([hanging], timeout=5)
+    redis_server.resume()
+    assert done == {hanging}
+    assert isinstance(hanging.exception(), TimeoutError)
+    assert await adapter.load("h") is None
+    await adapter.close()
+
+
 async def test_a_server_that_hangs_over_a_write(
     serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

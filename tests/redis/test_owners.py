@@ -235,3 +235,21 @@ async def test_a_handle_that_is_used_again_after_a_rotation_is_found(
     await adapter.destroy("h")
     await adapter.create("h", record(owner="ada"))
     assert sorted(await adapter.find("ada")) == ["h", "h'"]
+
+
+async def test_an_entry_that_was_written_again_is_not_healed_away(
+    adapter: RedisSessionAdapter, client: Redis, prefix: str, record: MakeRecord
+) -> None:
+    """Whoever looks for sessions sleeps between the look and the healing, and the session is written meanwhile."""
+    await adapter.create("h", record(owner="ada"))
+    await adapter.destroy("h")
+    await age(client, prefix, "h", 7200)
+    steps = Steps(adapter)
+
+    async def write() -> None:
+        assert await adapter.create("h", record(owner="ada"))
+        await age(client, prefix, "h")
+
+    steps.before(scripts.INDEX_HEAL, write)
+    assert await adapter.find("ada") == {}
+    assert list(await adapter.find("ada")) == ["h"]
