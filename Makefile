@@ -48,6 +48,10 @@ docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into doc
 bench: $(VENV)/.installed-test,bench,redis,postgres ## run the benchmarks
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
+mutants: $(TEST) $(VENV)/.installed-mutants ## change the code in a thousand ways, and see whether the tests notice
+	$(BIN)/mutmut run --max-children 2 $(MUTANTS)
+	$(BIN)/mutmut results
+
 screenshots: $(TEST) ## take the documentation's pictures of the demo again
 	$(BIN)/python -m tests.e2e.screenshots
 
