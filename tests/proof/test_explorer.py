@@ -50,7 +50,7 @@ async def test_some_orders_of_every_pair_on_the_default_methods() -> None:
     explorer = Explorer(MinimalAdapter())
     for pair in PAIRS:
         if NEED_AN_INDEX.isdisjoint(pair):
-            await explorer.sample(*pair, orders=3)
+            await explorer.sample(*pair, orders=2)
 
 
 async def test_some_orders_of_every_pair_on_sqlite() -> None:
@@ -70,7 +70,7 @@ async def test_some_orders_of_some_trios(settings: dict[str, object]) -> None:
     """Three requests keep them too."""
     generator = random.Random(3)
     explorer = Explorer(MemorySessionAdapter(), **settings)
-    for _ in range(100):
+    for _ in range(60):
         await explorer.sample(*generator.choices(NAMES, k=3), orders=2)
 
 

@@ -58,8 +58,17 @@ def outcome_of(operation: Operation, before: dict[str, Any]) -> dict[str, Any]:
     return {} if operation.ends else after
 
 
-@pytest.mark.parametrize("kind", ["plain", "defaults", "sqlite"])
-@pytest.mark.parametrize("contended", [False, True], ids=["alone", "contended"])
+@pytest.mark.parametrize(
+    ("kind", "contended"),
+    [
+        pytest.param("plain", True, id="contended"),
+        pytest.param("defaults", False, id="on the default methods"),
+        pytest.param("plain", False, id="alone", marks=pytest.mark.long),
+        pytest.param("defaults", True, id="contended on the default methods", marks=pytest.mark.long),
+        pytest.param("sqlite", False, id="on SQLite", marks=pytest.mark.long),
+        pytest.param("sqlite", True, id="contended on SQLite", marks=pytest.mark.long),
+    ],
+)
 @pytest.mark.parametrize("operation", REQUESTS, ids=lambda operation: operation.name)
 async def test_a_fault_at_any_call_of_a_request(
     operation: Operation, contended: bool, kind: str, make_site: MakeSite
