@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import os
 
 from . import __doc__ as description
 from . import contention, micro, scale, whole
 from .cases import names
+from .priority import set_priority
 
 _PARTS = ("all", "whole", "micro", "scale", "contention", "report")
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("\n".join(names()))
         return
     if args.nice:
-        os.nice(args.nice)
+        set_priority(args.nice)
     if args.part in ("micro", "all"):
         micro.run()
     if args.part in ("whole", "all"):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from .priority import share_priority
+
 DURABLE = tuple(part for name in ("fsync", "synchronous_commit", "full_page_writes") for part in ("-c", f"{name}=on"))
 """PostgreSQL as it comes; the tests' server runs without."""
 
@@ -57,6 +59,7 @@ def _redis() -> Iterator[str]:
     server = RedisServer()
     try:
         server.start()
+        share_priority(server._process.pid)
         yield server.url
     finally:
         server.close()
@@ -72,6 +75,7 @@ def _postgres() -> Iterator[str]:
     try:
         server.initialise()
         server.start()
+        share_priority(server._process.pid)
         yield server.dsn
     finally:
         server.close()
