@@ -79,6 +79,7 @@ def check(history: History) -> None:
         _check_status(answer)
         _check_acknowledged(answer, story)
         _check_cookie(answer, story, history)
+        _check_rotation(answer, story)
     _check_canary(history)
     _check_stored(history, story)
     _check_probes(history, story)
@@ -137,6 +138,15 @@ def _check_cookie(answer: Answer, story: Story, history: History) -> None:
         raise BrokenLawError("no clobbered cookie", f"{name}'s response carries a cookie, and it wrote nothing")
     if sent != wrote and not (sent is None and history.rolling):
         raise BrokenLawError("no clobbered cookie", f"{name}'s response carries the cookie of {sent} and not {wrote}")
+
+
+def _check_rotation(answer: Answer, story: Story) -> None:
+    """Rotating by the clock changes nothing for who came under what was rotated so."""
+    own = handle_of(answer.presented)
+    if answer.operation.grace and any(
+        call.method == "rotate" and call.handle != own for call in story.actors[answer.actor].landed
+    ):
+        raise BrokenLawError("one successor", f"{answer.actor} rotated what had just been rotated by the clock")
 
 
 def _check_stored(history: History, story: Story) -> None:

@@ -273,6 +273,17 @@ def successors_are_followed_without_a_grace(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GuardedStore, "resolve", resolve)
 
 
+def graces_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    """A request within the grace of its identifier does not know that it is."""
+    original = Lifecycle._look_up
+
+    async def look_up(self: Any) -> None:
+        await original(self)
+        self.follows = False
+
+    patch.setattr(Lifecycle, "_look_up", look_up)
+
+
 BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (no_version_fence, ("increment", "increment"), "live", "no lost update"),
     (no_version_fence, ("pop", "pop"), "live", "no lost update"),
@@ -304,6 +315,7 @@ BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (reads_send_the_cookie, ("read",), "live", "no clobbered cookie"),
     (retired_identifiers_start_sessions, ("set",), "retired", "no clobbered cookie"),
     (rotations_lose_their_cookie, ("rotate",), "live", "no clobbered cookie"),
+    (graces_are_not_noticed, ("rotate with grace",), "grace", "one successor"),
     (successors_are_followed_without_a_grace, ("read",), "retired", "no resurrection"),
 ]
 
