@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from aiohttp_spry_session import MemorySessionAdapter, SessionManager, get_session, setup
+from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionRecord, get_session, setup
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer import Explorer
+
+from .minimal import PlainAdapter
 
 
 @pytest.mark.parametrize("rotation", ["rotate", "bind", "rotate with grace"])
@@ -22,6 +26,31 @@ async def test_revoke_owner_keeps_a_session_that_is_rotated_meanwhile(rotation: 
 async def test_revoke_owner_keeps_a_session_that_is_not_loaded_yet(lazy: bool) -> None:
     """A session to be kept need not have been looked up before."""
     await Explorer(MemorySessionAdapter(), lazy=lazy).replay("revoke others", schedule="a")
+
+
+class TwoStepIndex(PlainAdapter):
+    """Reads an owner's handles first and the records afterwards, as a store with a separate index does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.between: list[Callable[[], Awaitable[None]]] = []
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        handles = [handle for handle, record in self.records.items() if record.owner == owner]
+        while self.between:
+            await self.between.pop()()
+        return {handle: record for handle in handles if (record := self.live(handle)) is not None}
+
+
+async def test_revoke_owner_looks_twice() -> None:
+    """A session that is rotated between the steps of a look is ended by the next look."""
+    adapter = TwoStepIndex()
+    manager = SessionManager(adapter)
+    session = manager.session(manager.begin(()))
+    await session.bind("ann")
+    adapter.between.append(session.rotate)
+    assert await manager.revoke_owner("ann") == 1
+    assert await manager.find("ann") == []
 
 
 @pytest.mark.parametrize("crash", [False, True])
