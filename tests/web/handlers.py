@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aiohttp_spry_session import Session, get_session
+from aiohttp_spry_session import Session, SessionManager, get_session
 
 Action = Callable[[Session], Awaitable[Any]]
 
@@ -70,3 +70,23 @@ async def perform(request: web.Request) -> web.Response:
 
 
 PATHS = {"read": read, "write": write, "untouched": untouched, "do/{action}": perform}
+
+
+async def run(visit: Callable[..., Awaitable[Any]], manager: SessionManager, *steps: Action) -> None:
+    """Run steps, each in a request of its own, on one session."""
+    left = list(steps)
+    failures: list[BaseException] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        try:
+            await left.pop(0)(get_session(request))
+        except BaseException as failure:  # noqa: BLE001 - it is raised again, out of the server
+            failures.append(failure)
+        return web.Response()
+
+    visitor = await visit(manager, new=True, x=handler)
+    while left:
+        response = await visitor.ask("/x")
+        for failure in failures:
+            raise failure
+        assert response.status == 200

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import logging
 
 import pytest
 from aiohttp import web
-from yarl import URL
 
 from aiohttp_spry_session import AdapterError, SessionRecord, get_session
 from aiohttp_spry_session.identifiers import handle_of
@@ -238,94 +236,3 @@ async def test_swallowed_failure_is_not_repaired_silently(serve, manager, store)
     identifier = identifier_in(response.headers)
     assert await response.text() == "sorry"
     assert await (await client.get("/read", headers=sending(identifier))).json() == 7
-
-
-def parse(data: bytes) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Split one response by hand, by its framing as RFC 9112 has it; whatever is left over is a failure."""
-    head, _, rest = data.partition(b"\r\n\r\n")
-    status, *lines = head.split(b"\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-    assert len(headers) == len(lines)
-    if headers.get(b"transfer-encoding") == b"chunked":
-        assert b"content-length" not in headers
-        body = b""
-        while True:
-            size, _, rest = rest.partition(b"\r\n")
-            length = int(size, 16)
-            body, end, rest = body + rest[:length], rest[length : length + 2], rest[length + 2 :]
-            assert end == b"\r\n"
-            if not length:
-                break
-    else:
-        length = int(headers[b"content-length"])
-        body, rest = rest[:length], rest[length:]
-        assert len(body) == length
-    assert rest == b""
-    if headers.get(b"content-encoding") == b"gzip":
-        body = gzip.decompress(body)
-    return int(status.split()[1]), headers, body
-
-
-async def test_503_in_place_of_a_stream_is_well_formed(serve, manager, store, raw):
-    """The framing that a stream had announced to the connection is not used for the 503 that leaves instead."""
-    client = await serve(manager, **PATHS)
-    status, _, body = parse(await raw(client).get(path=b"/stream"))
-    assert (status, body) == (200, b"streamed")
-    store.fail("create")
-    answer = await raw(client).get(b"Accept-Encoding: gzip", path=b"/stream")
-    status, headers, body = parse(answer)
-    assert (status, body) == (503, b"Sessions are not available at the moment.")
-    assert b"set-cookie" not in headers
-
-
-async def test_500_in_place_of_a_stream_is_well_formed(serve, make_manager, raw):
-    """Likewise where something else than the store fails while a stream is being prepared."""
-    client = await serve(make_manager(identifier_generator=lambda: "not a cookie value"), **PATHS)
-    status, _, body = parse(await raw(client).get(path=b"/stream"))
-    assert status == 500
-    assert b"500 Internal Server Error" in body
-
-
-async def test_connection_lives_on_after_a_503_in_place_of_a_stream(serve, manager, store, raw):
-    """The next request on the same connection gets its own answer."""
-    client = await serve(manager, **PATHS)
-    store.fail("create")
-    answer = await raw(client)(
-        b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"GET /untouched HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
-    )
-    first, second, third = answer.split(b"HTTP/1.1 ")
-    assert first == b""
-    assert parse(b"HTTP/1.1 " + second)[0] == 503
-    assert parse(b"HTTP/1.1 " + third)[::2] == (200, b"fine")
-
-
-async def test_outage_after_the_headers_closes_the_connection(serve, manager, store, caplog, raw):
-    """What was set during a stream and cannot be stored is no success: the body does not end as announced."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        session = get_session(request)
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"begun")
-        await session.set("n", 2)
-        store.fail("update")
-        return response
-
-    client = await serve(manager, handler, **PATHS)
-    identifier = identifier_in((await client.get("/write")).headers)
-    answer = await raw(client).get(f"Cookie: SPRY_SESSION_ID={identifier}".encode())
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert not answer.endswith(b"0\r\n\r\n")
-    store.work()
-    assert await (await client.get("/read", headers=sending(identifier))).json() == 1
-
-
-async def test_url_brings_no_line_break_into_the_log(serve, manager, store, caplog):
-    """A percent-encoded line break in the URL does not become one in the log (ASVS 16.4.1)."""
-    client = await serve(manager, **{r"{any:[\s\S]*}": write})
-    store.fail("create")
-    response = await client.get(URL("/x%0Aforged%0D?y=%0A", encoded=True))
-    assert response.status == 503
-    mine = [record.getMessage() for record in caplog.records if record.name == "aiohttp_spry_session"]
-    assert mine == ["GET /x%0Aforged%0D: session store: create: failed (OSError)"]

@@ -22,7 +22,7 @@ from aiohttp_spry_session import (
     setup,
 )
 
-from ..support import COOKIE, WatchedAdapter, cookies_of, identifier_in, sending
+from ..support import COOKIE, WatchedAdapter, identifier_in, sending
 from .handlers import PATHS, read, write
 
 
@@ -205,68 +205,6 @@ async def test_different_managers_on_application_and_sub_application(aiohttp_cli
     assert identifier_in(response.headers, "sub-sid")
 
 
-KINDS = {
-    "plain": lambda: web.Response(text="done"),
-    "raised": lambda: web.HTTPFound("/"),
-    "unhandled": lambda: RuntimeError("told so"),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_middleware_alone(aiohttp_client, make_manager, store, kind):
-    """Without the hook the cookie is in what a handler returns or raises, and the adapter is not opened."""
-    manager = make_manager()
-
-    async def handler(request: web.Request) -> web.Response:
-        await get_session(request).increment("n")
-        answer = KINDS[kind]()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    app = web.Application(middlewares=[session_middleware(manager)])
-    app.router.add_get("/", handler)
-    app.router.add_get("/read", read)
-    async with manager:
-        client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
-        response = await client.get("/", allow_redirects=False)
-        identifier = identifier_in(response.headers)
-        assert store.counted == {"create": 1}
-        if kind == "unhandled":
-            assert (response.status, identifier) == (500, None)
-            return
-        assert response.headers["Vary"] == "Cookie"
-        assert await (await client.get("/read", headers=sending(identifier))).json() == {"n": 1}
-
-
-async def test_middleware_alone_leaves_a_prepared_response_alone(aiohttp_client, make_manager):
-    """It cannot write headers that have left."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await get_session(request).get("n")
-        return response
-
-    manager = make_manager(adapter=MemorySessionAdapter())
-    app = web.Application(middlewares=[session_middleware(manager)])
-    app.router.add_get("/", handler)
-    client = await aiohttp_client(app)
-    response = await client.get("/")
-    assert response.status == 200
-    assert "Vary" not in response.headers
-
-
-async def test_adapter_that_is_not_open_is_503(aiohttp_client, tmp_path, caplog):
-    """Who forgets to open it is told how."""
-    manager = SessionManager(SQLiteSessionAdapter(tmp_path / "s.db"))
-    app = web.Application(middlewares=[session_middleware(manager)])
-    app.router.add_get("/write", write)
-    client = await aiohttp_client(app)
-    assert (await client.get("/write?n=1")).status == 503
-    assert "use setup(app, manager), or 'async with manager:' in a script" in caplog.text
-
-
 async def test_background_purge(monkeypatch, clock, caplog):
     """While the application runs, expired sessions go by themselves; a purge that fails is tried again."""
     monkeypatch.setattr(WatchedAdapter, "purge_interval", 0.001)
@@ -309,54 +247,6 @@ async def test_application_that_cannot_open_its_store_does_not_start(tmp_path):
         await runner.setup()
     assert caught.value.operation == "open"
     await runner.cleanup()
-
-
-async def test_default_cookie(visit, clock, memory):
-    """The cookie as the defaults make it."""
-    visitor = await visit(SessionManager(memory, clock=clock), new=True)
-    response = await visitor.ask("/write?n=1")
-    assert cookies_of(response.headers) == [
-        f"SPRY_SESSION_ID={visitor.identifier}; Max-Age=1200; Path=/; HttpOnly; SameSite=Lax"
-    ]
-
-
-async def test_cookie_with_every_attribute(visit, clock, memory):
-    """The cookie as the options make it, and its removal with the same attributes, which browsers insist on."""
-    manager = SessionManager(
-        memory,
-        clock=clock,
-        name="__Secure-sid",
-        domain="example.org",
-        path="/app",
-        secure=True,
-        http_only=False,
-        same_site="None",
-        partitioned=True,
-        persistent=False,
-    )
-    visitor = await visit(manager, new=True)
-    response = await visitor.ask("/write?n=1")
-    (cookie,) = response.headers.getall("Set-Cookie")
-    value, attributes = cookie.split("; ", 1)
-    assert attributes == "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned"
-    headers = {"Cookie": value}
-    (removal,) = (await visitor.client.get("/do/destroy_for_good", headers=headers)).headers.getall("Set-Cookie")
-    assert removal == f"__Secure-sid=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {attributes}"
-
-
-async def test_browser_keeps_and_drops_the_cookie(aiohttp_client, clock, memory):
-    """With a client that keeps cookies, a session is there until its removal."""
-    app = web.Application()
-    setup(app, SessionManager(memory, clock=clock))
-    for path, handler in PATHS.items():
-        app.router.add_get(f"/{path}", handler)
-    client = await aiohttp_client(app)
-    await client.get("/write?n=1")
-    assert await (await client.get("/read")).json() == {"n": 1}
-    assert [cookie.key for cookie in client.session.cookie_jar] == [COOKIE]
-    await client.get("/do/destroy_for_good")
-    assert list(client.session.cookie_jar) == []
-    assert await (await client.get("/read")).json() == {}
 
 
 async def test_request_without_a_connection(clock, memory):
