@@ -182,8 +182,14 @@ class _Connection(aiosqlite.Connection):
     @classmethod
     async def connect(cls, path: str) -> _Connection:
         connection = cls(partial(_connect, path), iter_chunk_size=64)
-        await connection
-        return connection
+        opening = asyncio.ensure_future(connection)
+        try:
+            return cast("_Connection", await asyncio.shield(opening))
+        except asyncio.CancelledError:
+            # The thread is opening the file all the same: what it opens has to be closed.
+            await asyncio.gather(opening, return_exceptions=True)
+            await connection.close()
+            raise
 
     async def perform(
         self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
