@@ -14,6 +14,8 @@ PAGE = Path("docs/explanation/performance.md")
 
 _PARTS = ("whole", "micro", "scale", "contention")
 
+_HEADINGS = {"whole": "requests", "micro": "operations", "scale": "a million", "contention": "many writers"}
+
 _INTRODUCTION = """\
 # Performance
 
@@ -170,13 +172,16 @@ lost.
 
 def _measured_on(results: dict[str, dict[str, Any]]) -> str:
     lines = ["", "## What this was measured on", ""]
-    machines = {part: found["measured_on"] for part, found in results.items()}
-    for part, machine in machines.items():
+    parts: dict[str, list[str]] = {}
+    for part, found in results.items():
+        machine = found["measured_on"]
         versions = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
-        lines.append(
-            f"- {part}, {machine['date']}: {machine['cores']} cores, {machine['processor']}, {machine['system']}; "
+        line = (
+            f"{machine['date']}, {machine['cores']} cores, {machine['processor']}, {machine['system']}; "
             f"{machine['python']}, SQLite {machine['sqlite']}; {versions}"
         )
+        parts.setdefault(line, []).append(_HEADINGS[part])
+    lines += [f"- {', '.join(names)}: {line}" for line, names in parts.items()]
     return "\n".join(lines)
 
 

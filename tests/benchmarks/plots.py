@@ -109,7 +109,7 @@ def _draw_contention(stores: dict[str, Any]) -> None:
     axes.set_xticks([int(writers) for writers in ticks], ticks)
     axes.minorticks_off()
     axes.set_ylabel("µs a commit")
-    axes.legend(loc="best", labelcolor=_INK)
+    figure.legend(loc="outside right upper", labelcolor=_INK)
     _save(figure, "bench-contention")
 
 

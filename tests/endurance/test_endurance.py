@@ -172,7 +172,7 @@ async def test_started_and_stopped_applications_leave_nothing(make_adapter: Make
     assert not any(reference() for reference in gone), "stopped applications are still held"
 
 
-@pytest.mark.parametrize("requests", [500, pytest.param(100_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("requests", [500, pytest.param(30_000, marks=pytest.mark.long)])
 async def test_requests_leave_nothing(make_adapter: MakeAdapter, requests: int) -> None:
     """Requests of one session, answered and failed, leave no memory, task, thread or file behind."""
     async with serving(application(make_adapter())) as connection:
