@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "SchemaError", "prepare"]
 
@@ -41,19 +43,27 @@ def prepare(database: sqlite3.Connection, synchronous: str) -> None:
     """Configure the connection, and bring the file to the newest schema."""
     if sqlite3.sqlite_version_info < _MIN_SQLITE:
         raise SchemaError(f"SQLite {sqlite3.sqlite_version} is too old: {'.'.join(map(str, _MIN_SQLITE))} is needed")
-    _check(database)
+    # Before anything is changed; in one transaction, since another process may be at it.
+    with _transaction(database, "BEGIN"):
+        _check(database)
     (mode,) = database.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode not in (b"wal", b"memory"):
         raise SchemaError("write-ahead logging is not possible there: the file has to be on a local disk")
     database.execute(f"PRAGMA synchronous = {synchronous}")
-    database.execute("BEGIN IMMEDIATE")
-    try:
+    with _transaction(database, "BEGIN IMMEDIATE"):
         # Looked at again under the lock: another process may have migrated it meanwhile.
         for migration in MIGRATIONS[_check(database) :]:
             for statement in migration:
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
+    database.execute(begin)
+    try:
+        yield
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -250,6 +251,29 @@ async def test_two_adapters_open_a_new_file_together(path, clock):
             assert await adapter.load("a") is not None
     finally:
         await asyncio.gather(*(adapter.close() for adapter in adapters))
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_a_file_that_another_process_makes_meanwhile_is_ours(path, step):
+    """Wherever in the opening of an empty file another process makes the schema, it is recognised."""
+    with closing(sqlite._connect(str(path))) as database, closing(sqlite._connect(str(path))) as other:
+        seen = []
+
+        def make_it_there(statement):
+            seen.append(statement)
+            if len(seen) == step:
+                with contextlib.suppress(sqlite3.OperationalError):  # this one holds the lock: the other has to wait
+                    prepare(other, "OFF")
+
+        other.execute("PRAGMA busy_timeout = 0")
+        database.execute("PRAGMA busy_timeout = 0")
+        database.set_trace_callback(make_it_there)
+        with contextlib.suppress(sqlite3.OperationalError):  # a lock, for which open() tries again
+            prepare(database, "OFF")
+        database.set_trace_callback(None)
+        prepare(database, "OFF")
+        assert len(seen) >= min(step, 4)
+    assert query(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
 
 
 def locked_file(path):
