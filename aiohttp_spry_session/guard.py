@@ -90,10 +90,25 @@ class GuardedStore:
         return await self._call("renew", self._adapter.renew(handle, expires_at))
 
     async def rotate(self, old: str, new: str, record: SessionRecord, grace: float) -> bool:
-        """Move the session to a new handle."""
-        if grace:
-            return await self._call("rotate", self._adapter.rotate(old, new, record, grace=grace))
-        return await self._call("rotate", self._adapter.rotate(old, new, record))
+        """Move the session to a new handle.
+
+        Only this request knows the new identifier, so a rotation whose answer was lost would log its user out: where
+        the store failed, but did not hang, it is asked what became of the old handle.
+        """
+        options = {"grace": grace} if grace else {}
+        try:
+            return await self._call("rotate", self._adapter.rotate(old, new, record, **options))
+        except AdapterError as error:
+            if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
+                raise
+            return True
+
+    async def _leads_to(self, old: str, new: str) -> bool:
+        try:
+            successor = _next(await self.load(old))
+        except AdapterError:
+            return False
+        return successor is not None and successor.handle == new
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records."""

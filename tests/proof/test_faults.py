@@ -87,6 +87,32 @@ async def test_a_fault_at_any_call_of_a_request(
         await check_that_it_works(site)
 
 
+@pytest.mark.parametrize("kind", ["plain", "defaults"])
+@pytest.mark.parametrize("operation", [each for each in REQUESTS if each.moves], ids=lambda operation: operation.name)
+async def test_a_lost_answer_of_a_rotation_is_looked_up(operation: Operation, kind: str, make_site: MakeSite) -> None:
+    """Where the store can be asked again, a rotation that happened succeeds, and one that did not is a 503."""
+    site = make_site(kind)
+    await site.start()
+    await site.do(operation, contended=False)
+    for at in range(1, len(site.store.calls) + 1):
+        for after in (False, True):
+            site = make_site(kind)
+            await site.start()
+            site.store.fail(at=at, after=after, times=1)
+            reply = await site.do(operation, contended=False)
+            rotated = was_rotated(site)
+            assert (reply.status, bool(reply.cookie)) == ((200, True) if rotated else (503, False)), (at, after)
+            assert await site.view() == (outcome_of(operation, dict(VALUES)) if rotated else VALUES), (at, after)
+            await check_that_it_works(site)
+
+
+def was_rotated(site: Site) -> bool:
+    """Whether a rotation took effect in the store."""
+    return any(
+        call.method == "rotate" or (call.record is not None and call.record.retired) for call in site.store.landed()
+    )
+
+
 async def check_outcome(operation: Operation, case: Case, site: Site, reply: Reply) -> None:
     """Check that the operation was done whole or not at all, and that the browser can tell."""
     landed = site.store.landed()
@@ -99,7 +125,7 @@ async def check_outcome(operation: Operation, case: Case, site: Site, reply: Rep
         return
     assert reply.cookie is None, case
     if operation.moves:
-        if any(call.method == "rotate" or (call.record is not None and call.record.retired) for call in landed):
+        if was_rotated(site):
             # The answer with the new identifier was lost: nobody has that, and the old one is dead.
             assert view == (after if operation.grace else {}), case
             assert stored == [after], case
