@@ -138,7 +138,7 @@ class Commits(SessionState):
             values = merged(self.values, sent)
             if compute is not None:
                 values = compute(values)
-            rolling = policy.rolls(record, now)
+            rolling = self._rolling and policy.rolls(record, now)
             end = policy.renewed_end(record, now) if renewing or rolling else record.expires_at
             draft = SessionRecord(self._packed(values), record.version + 1, record.created_at, end, record.owner)
             if not await self._services.store.update(self._handle, draft):

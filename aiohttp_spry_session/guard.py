@@ -57,12 +57,15 @@ class GuardedStore:
         if record is None:
             return None
         _check_record("load", record)
-        return None if record.is_expired(self._clock()) else record
+        expired = record.expires_at is not None and record.expires_at <= self._clock()
+        return None if expired else record
 
     async def resolve(self, handle: str) -> Resolved:
         """Return the record that a handle leads to, following rotations that are within their grace."""
         record = await self.load(handle)
         for _ in range(MAX_ROTATIONS):
+            if record is None or not record.retired:
+                break
             successor = _next(record)
             if successor is None or successor.grace_until <= self._clock():
                 break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from .adapter import SessionRecord
@@ -11,7 +10,7 @@ from .commits import Commits, LostError, report_corrupt
 from .cookies import is_cookie_value
 from .exceptions import AdapterError
 from .identifiers import handle_of
-from .state import CookieAction, Services, Status, merged
+from .state import CookieAction, Status, merged
 
 __all__ = ["Lifecycle"]
 
@@ -19,11 +18,7 @@ __all__ = ["Lifecycle"]
 class Lifecycle(Commits):
     """The session of one request, from the identifiers that the client presented to what becomes of it."""
 
-    __slots__ = ("_failure",)
-
-    def __init__(self, services: Services, presented: Sequence[str]) -> None:
-        super().__init__(services, presented)
-        self._failure: AdapterError | None = None
+    __slots__ = ()
 
     async def load(self) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""
@@ -89,13 +84,15 @@ class Lifecycle(Commits):
         live: dict[str, tuple[str, str, SessionRecord]] = {}
         known: list[str] = []
         retired = False
+        policy = self._services.policy
+        limited = policy.max_lifetime is not None  # the other end the store has looked at
         for identifier in self._presented:
             asked = handle_of(identifier)
             if not is_cookie_value(identifier):
                 await self._reject(asked, "malformed")
                 continue
             handle, record = await self._services.store.resolve(asked)
-            if record is None or (not record.retired and self._services.policy.is_over(record, self._now())):
+            if record is None or (limited and not record.retired and policy.is_over(record, self._now())):
                 await self._reject(asked, "unknown")
                 continue
             known.append(asked)

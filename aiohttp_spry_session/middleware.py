@@ -139,48 +139,46 @@ class _Cycle:
         if life.status is Status.UNLOADED and not manager.lazy:
             await life.load_early()
         try:
-            response = await self._answer(request, handler, life)
-        except web.HTTPException as raised:
-            if not self._hooked:
+            response = await handler(request)
+            if life.pending:
+                await life.commit()
+        except BaseException as error:
+            raised = await self._settle(request, life, error)
+            if not self._hooked and isinstance(raised, web.HTTPException):
                 self._write_headers(raised, life)
-            raise
+            if raised is error:
+                raise
+            raise raised from error
         if not self._hooked and not response.prepared:
             self._write_headers(response, life)
         return response
 
-    async def _answer(self, request: web.Request, handler: Handler, life: Lifecycle) -> web.StreamResponse:
-        """Run the handler and commit, or discard, what it did; a session's failure becomes a response."""
-        try:
+    async def _settle(self, request: web.Request, life: Lifecycle, error: BaseException) -> BaseException:
+        """Commit what the handler did before it raised a response, or discard it; return what is to be raised.
+
+        A failure of the session itself becomes a response, unless another one's headers have left.
+        """
+        if isinstance(error, web.HTTPException):
             try:
-                response = await handler(request)
-            except web.HTTPException:
                 if life.pending:
                     await life.commit()
-                raise
-            if life.pending:
-                await life.commit()
-            return response
-        except web.HTTPException:
-            raise
-        except SessionEndedError as error:
-            life.discard()
-            if life.headers_sent:
-                raise
-            raise web.HTTPConflict(text="The session has ended. Please try again.") from error
-        except (AdapterError, ConflictError) as error:
-            life.discard()
+            except BaseException as failure:  # noqa: BLE001 - raised by the caller
+                error = failure
+            else:
+                return error
+        life.discard()
+        if isinstance(error, AdapterError | ConflictError):
             # The raw path: a decoded one could bring line breaks into the log (ASVS 16.4.1).
             logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error, exc_info=error)
-            if life.headers_sent:
-                raise
-            raise web.HTTPServiceUnavailable(text="Sessions are not available at the moment.") from error
-        except BaseException:
-            life.discard()
-            raise
+        return error if life.headers_sent else _answer_to(error)
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Commit what is pending, then write the cookie: the last moment before the headers leave."""
-        life = self._life_of(request)
+        life: Lifecycle | None
+        try:
+            life = request[self._life]
+        except KeyError:
+            life = self._life_of_clone(request)
         if life is None or life.headers_sent:
             return
         if life.pending:
@@ -192,13 +190,9 @@ class _Cycle:
         self._write_headers(response, life)
         life.headers_sent = True
 
-    def _life_of(self, request: web.Request) -> Lifecycle | None:
-        life = request.get(self._life)
-        if life is None:
-            seen = _SEEN.get()
-            if seen is not None and seen.writer is request.writer:
-                return seen.get(self._life)
-        return life
+    def _life_of_clone(self, request: web.Request) -> Lifecycle | None:
+        seen = _SEEN.get()
+        return seen.get(self._life) if seen is not None and seen.writer is request.writer else None
 
     def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
         if life.used:
@@ -229,6 +223,15 @@ class _Cycle:
                 await self._manager.purge()
             except AdapterError as error:
                 logger.warning("purging expired sessions failed, to be tried again: %s", error)
+
+
+def _answer_to(error: BaseException) -> BaseException:
+    """Return the response that stands for an exception, or the exception itself where none does."""
+    if isinstance(error, SessionEndedError):
+        return web.HTTPConflict(text="The session has ended. Please try again.")
+    if isinstance(error, AdapterError | ConflictError):
+        return web.HTTPServiceUnavailable(text="Sessions are not available at the moment.")
+    return error
 
 
 def _forget_framing(writer: AbstractStreamWriter) -> None:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from .adapter import SessionRecord
 from .codec import pack
 from .events import Events
-from .exceptions import HeadersSentError, SessionEndedError, SessionTooLargeError
+from .exceptions import AdapterError, HeadersSentError, SessionEndedError, SessionTooLargeError
 from .guard import GuardedStore
 from .identifiers import IdentifierSource, handle_of
 from .policy import Policy
@@ -60,6 +60,7 @@ class SessionState:
     """The session of one request, without what reaches the store."""
 
     __slots__ = (
+        "_failure",
         "_handed_out",
         "_handle",
         "_identifier",
@@ -88,6 +89,7 @@ class SessionState:
         self._identifier: str | None = None
         self._handle = ""
         self._mutex: asyncio.Lock | None = None
+        self._failure: AdapterError | None = None  # of the look-up before the handler ran
         self._started = self._renewing = self._handed_out = False
         self._rolling = services.policy.rolling
         self.record: SessionRecord | None = None

@@ -129,7 +129,9 @@ class MemorySessionAdapter(SessionAdapter):
 
     def _get(self, handle: str) -> SessionRecord | None:
         record = self._records.get(handle)
-        return None if record is None or record.is_expired(self.clock()) else record
+        if record is None or (record.expires_at is not None and record.expires_at <= self.clock()):
+            return None
+        return record
 
     def _put(self, handle: str, record: SessionRecord) -> None:
         previous = self._records.get(handle)

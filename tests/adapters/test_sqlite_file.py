@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -325,3 +326,26 @@ async def test_a_cancelled_open_leaves_nothing(path):
         gc.collect()  # a database that nobody closed would be reported now
     async with opened(SQLiteSessionAdapter(path), FakeClock()) as adapter:
         assert await adapter.load("a") is None
+
+
+async def test_an_open_that_is_cancelled_while_its_thread_connects_closes_what_it_opened(path, monkeypatch):
+    """The thread cannot be stopped: what it opens after the caller gave up is closed again."""
+    loop = asyncio.get_running_loop()
+    connecting, may_connect = asyncio.Event(), threading.Event()
+    connect = sqlite._connect
+
+    def connect_late(name):
+        loop.call_soon_threadsafe(connecting.set)
+        assert may_connect.wait(10)
+        return connect(name)
+
+    monkeypatch.setattr(sqlite, "_connect", connect_late)
+    adapter = SQLiteSessionAdapter(path)
+    with no_thread_left():
+        opening = asyncio.ensure_future(adapter.open())
+        await connecting.wait()
+        opening.cancel()
+        may_connect.set()
+        (outcome,) = await asyncio.gather(opening, return_exceptions=True)
+    assert isinstance(outcome, asyncio.CancelledError)
+    gc.collect()  # a database that nobody closed would be reported now

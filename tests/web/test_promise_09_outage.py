@@ -236,3 +236,20 @@ async def test_swallowed_failure_is_not_repaired_silently(serve, manager, store)
     identifier = identifier_in(response.headers)
     assert await response.text() == "sorry"
     assert await (await client.get("/read", headers=sending(identifier))).json() == 7
+
+
+async def redirect(request: web.Request) -> web.Response:
+    await get_session(request).set("n", 2)
+    raise web.HTTPFound("/read")
+
+
+async def test_redirect_whose_commit_fails_is_503(serve, manager, store):
+    """No redirect tells of a change that the store does not have."""
+    client = await serve(manager, write=write, read=read, redirect=redirect)
+    headers = sending(identifier_in((await client.get("/write")).headers))
+    store.fail("update", error=OSError("disk on fire"))
+    response = await client.get("/redirect", headers=headers, allow_redirects=False)
+    assert response.status == 503
+    assert "Set-Cookie" not in response.headers
+    store.work()
+    assert await (await client.get("/read", headers=headers)).json() == 1
