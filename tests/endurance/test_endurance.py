@@ -168,7 +168,7 @@ async def test_started_and_stopped_applications_leave_nothing(make_adapter: Make
         before = look()
         for _ in range(cycles):
             await live()
-        look().check(before, memory=_NOISE)
+        look().check(before, memory=2 * _NOISE)  # less than what twenty applications that stayed would take
     assert not any(reference() for reference in gone), "stopped applications are still held"
 
 
