@@ -13,7 +13,7 @@ from aiohttp_spry_session import SessionManager, get_session, setup
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.explorer_operations import OPERATIONS, Scene
 
-from .minimal import PlainAdapter
+from ..minimal import PlainAdapter
 from .site import OWNER, Store
 
 

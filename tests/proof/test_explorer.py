@@ -12,7 +12,7 @@ from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SQLiteSes
 from aiohttp_spry_session.testing.explorer import OPERATIONS, BrokenLawError, Explorer
 from aiohttp_spry_session.testing.explorer_gate import Scheduler
 
-from .minimal import MinimalAdapter
+from ..minimal import MinimalAdapter
 
 NAMES = list(OPERATIONS)
 SINGLE = [name for name in NAMES if "," not in name and name != "destroy for good"]

@@ -18,7 +18,7 @@ from aiohttp_spry_session.lifecycle import Lifecycle
 from aiohttp_spry_session.state import CookieAction, Status
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
 
-from .minimal import PlainAdapter
+from ..minimal import PlainAdapter
 
 Break = Callable[[pytest.MonkeyPatch], None]
 

@@ -16,7 +16,7 @@ from aiohttp_spry_session import AdapterError, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.explorer_operations import OPERATIONS, VALUES, Kind, Operation
 
-from .minimal import PlainAdapter
+from ..minimal import PlainAdapter
 from .site import OWNER, Case, Defaults, Reply, Site, Store
 
 REQUESTS = [operation for operation in OPERATIONS.values() if operation.kind is Kind.REQUEST and not operation.counts]

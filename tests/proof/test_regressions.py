@@ -12,7 +12,7 @@ from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionRe
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer import Explorer
 
-from .minimal import PlainAdapter
+from ..minimal import PlainAdapter
 
 
 @pytest.mark.parametrize("rotation", ["rotate", "bind", "rotate with grace"])

@@ -24,8 +24,8 @@ from aiohttp_spry_session import (
 from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock
 
+from ..minimal import PlainAdapter
 from ..support import identifier_in
-from .minimal import PlainAdapter
 from .model import Live, Model, Retired
 from .scripts import Final, Judge, Script
 

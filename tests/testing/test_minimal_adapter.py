@@ -7,7 +7,7 @@ import pytest
 from aiohttp_spry_session import SessionAdapter, SessionManager, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import AdapterContract, FakeClock
 
-from .minimal import MinimalAdapter
+from ..minimal import MinimalAdapter
 
 
 class TestMinimal(AdapterContract):

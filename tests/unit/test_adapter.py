@@ -14,7 +14,7 @@ from aiohttp_spry_session import SessionAdapter, SessionManager, SessionRecord
 from aiohttp_spry_session.adapter import RETIRED_SECONDS, latest, retire, successor_of
 from aiohttp_spry_session.testing import FakeClock
 
-from .minimal import MinimalAdapter
+from ..minimal import MinimalAdapter
 
 RECORD = SessionRecord(b"payload", 3, 10.0, 500.0, "user")
 
@@ -22,7 +22,7 @@ RECORD = SessionRecord(b"payload", 3, 10.0, 500.0, "user")
 @pytest.fixture
 def adapter() -> MinimalAdapter:
     """An adapter whose time is 100."""
-    adapter = MinimalAdapter()
+    adapter = MinimalAdapter(expiration=1000)
     adapter.clock = FakeClock(100.0)
     return adapter
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from aiohttp_spry_session import SessionAdapter, SessionRecord
 from aiohttp_spry_session.adapter import latest, retire
 
 
 class MinimalAdapter(SessionAdapter):
-    """The four methods that must be written; everything else is the base class's."""
+    """The four methods that must be written; everything else is the base class's. Several may share a ``dict``."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: dict[str, SessionRecord] = {}
+    def __init__(self, records: dict[str, SessionRecord] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.records = {} if records is None else records
 
     def live(self, handle: str) -> SessionRecord | None:
         """Return the live record."""
