@@ -25,16 +25,6 @@ from aiohttp_spry_session.testing.contract.base import a_record, opened
 from .sqlite_support import make_file, no_thread_left, query
 
 
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "sessions.db"
-
-
 def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 

@@ -10,8 +10,7 @@ from aiohttp import web
 from aiohttp_spry_session import SessionManager, SQLiteSessionAdapter, get_session, setup
 from aiohttp_spry_session.adapter import retire
 from aiohttp_spry_session.codec import pack
-from aiohttp_spry_session.testing import FakeClock
-from aiohttp_spry_session.testing.contract.base import a_record, opened
+from aiohttp_spry_session.testing.contract.base import a_record
 from aiohttp_spry_session.testing.sessions import start_session
 
 from .sqlite_support import query
@@ -43,22 +42,6 @@ CORRUPT = [
     ("retired", "x'00'"),
 ]
 """Columns and SQL expressions for values in them that this package never writes."""
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "sessions.db"
-
-
-@pytest.fixture
-async def adapter(path, clock):
-    async with opened(SQLiteSessionAdapter(path, synchronous="OFF"), clock) as adapter:
-        yield adapter
 
 
 async def test_text_and_numbers_are_read_for_what_they_are(adapter, path, clock):

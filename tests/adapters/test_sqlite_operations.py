@@ -22,22 +22,6 @@ PAST_64_BITS = 2**63
 
 
 @pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "sessions.db"
-
-
-@pytest.fixture
-async def adapter(path, clock):
-    async with opened(SQLiteSessionAdapter(path, synchronous="OFF"), clock) as adapter:
-        yield adapter
-
-
-@pytest.fixture
 def batches(monkeypatch):
     """Record the names of the operations in each transaction."""
     batches = []

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
+from aiohttp_spry_session.testing import FakeClock
 from tests.servers.postgres import PostgresServer
 
 MakePostgres = Callable[..., PostgresSessionAdapter]
@@ -36,3 +37,13 @@ async def pool(postgres_server: PostgresServer) -> AsyncIterator[asyncpg.Pool]:
     """An application's pool."""
     async with asyncpg.create_pool(postgres_server.dsn, min_size=1, max_size=4) as pool:
         yield pool
+
+
+@pytest.fixture
+async def adapter(make_postgres: MakePostgres) -> AsyncIterator[PostgresSessionAdapter]:
+    """An open adapter on a clock that stands still."""
+    adapter = make_postgres()
+    adapter.clock = FakeClock()
+    await adapter.open()
+    yield adapter
+    await adapter.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,15 +23,6 @@ NOW = 1_700_000_000.0
 RECORD = SessionRecord(b"data", 1, NOW, NOW + 1200)
 UNSTORABLE = 2**63
 """A version that has no room in the column: PostgreSQL's driver refuses the whole statement."""
-
-
-@pytest.fixture
-async def adapter(make_postgres: MakePostgres) -> AsyncIterator[PostgresSessionAdapter]:
-    adapter = make_postgres()
-    adapter.clock = FakeClock(NOW)
-    await adapter.open()
-    yield adapter
-    await adapter.close()
 
 
 @pytest.fixture

@@ -13,21 +13,11 @@ import pytest
 from aiohttp_spry_session import AdapterError, SessionRecord
 from aiohttp_spry_session.adapters import postgres
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
-from aiohttp_spry_session.testing import FakeClock
 from tests.postgres.conftest import MakePostgres
 from tests.servers.postgres import PostgresServer
 
 NOW = 1_700_000_000.0
 RECORD = SessionRecord(b"data" * 20, 1, NOW, NOW + 1200)
-
-
-@pytest.fixture
-async def adapter(make_postgres: MakePostgres) -> AsyncIterator[PostgresSessionAdapter]:
-    adapter = make_postgres()
-    adapter.clock = FakeClock(NOW)
-    await adapter.open()
-    yield adapter
-    await adapter.close()
 
 
 @pytest.fixture
