@@ -111,7 +111,7 @@ class Commits(SessionState):
             if self._identifier is None:
                 self._identifier = await services.identifiers.new()
             handle = handle_of(self._identifier)
-            now = self._now()
+            now = services.clock()
             record = SessionRecord(payload, 1, now, services.policy.end(now, now), owner)
             if await services.store.create(handle, record):
                 break

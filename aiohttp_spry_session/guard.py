@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .adapter import SessionAdapter, SessionRecord, Successor, retire, successor_of
 from .exceptions import AdapterError, ConflictError
-from .timeouts import bounded_steps
+from .timeouts import bounded
 
 __all__ = ["MAX_ATTEMPTS", "Ended", "GuardedStore", "Resolved"]
 
@@ -207,7 +207,7 @@ class GuardedStore:
     def _call(self, operation: str, call: Awaitable[T]) -> Generator[Any, Any, T]:
         # A generator, not a coroutine: on a store in memory this is the hot path, and a frame more would show.
         try:
-            return (yield from bounded_steps(call, self._timeout))
+            return (yield from bounded(call, self._timeout))
         except AdapterError:
             raise
         except TimeoutError as error:

@@ -92,7 +92,7 @@ class Lifecycle(Commits):
                 await self._reject(asked, "malformed")
                 continue
             handle, record = await self._services.store.resolve(asked)
-            if record is None or (limited and not record.retired and policy.is_over(record, self._now())):
+            if record is None or (limited and not record.retired and policy.is_over(record, self._services.clock())):
                 await self._reject(asked, "unknown")
                 continue
             known.append(asked)

@@ -131,7 +131,7 @@ class SessionState:
             return True
         if not (self._rolling and self.used) or self.record is None:
             return False
-        return self._services.policy.rolls(self.record, self._now())
+        return self._services.policy.rolls(self.record, self._services.clock())
 
     def peek(self, key: str) -> bytes | None:
         """Return a key's value as this request sees it."""
@@ -173,9 +173,6 @@ class SessionState:
     def _begin_absent(self) -> None:
         self.status = Status.ABSENT
         self._started = self._services.policy.autostart
-
-    def _now(self) -> float:
-        return self._services.clock()
 
     def _prospective(self) -> str:
         if self._identifier is None:

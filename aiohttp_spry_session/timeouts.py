@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Generator
 from functools import partial
 from typing import Any, TypeVar
 
-__all__ = ["bounded", "bounded_steps"]
+__all__ = ["bounded"]
 
 T = TypeVar("T")
 
 
-def bounded_steps(operation: Awaitable[T], seconds: float | None) -> Generator[Any, Any, T]:
+def bounded(operation: Awaitable[T], seconds: float | None) -> Generator[Any, Any, T]:
     """Run an operation for at most so many seconds, then cancel it and raise :class:`TimeoutError`.
 
-    For ``yield from`` in a generator-based coroutine; :func:`bounded` is for ``await``. A timer is armed only once the
-    operation really suspends: one that completes at once, as on a store in memory, runs like a plain call.
+    For ``yield from`` in a generator-based coroutine. A timer is armed only once the operation really suspends: one
+    that completes at once, as on a store in memory, runs like a plain call.
     """
     steps = operation.__await__()
     try:
@@ -26,9 +26,6 @@ def bounded_steps(operation: Awaitable[T], seconds: float | None) -> Generator[A
         result: T = done.value
         return result
     return (yield from _rest(steps, waiting_for, seconds).__await__())
-
-
-bounded = types.coroutine(bounded_steps)
 
 
 async def _rest(steps: Generator[Any, Any, T], waiting_for: Any, seconds: float | None) -> T:

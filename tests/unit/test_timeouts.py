@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import types
 
 import pytest
 
-from aiohttp_spry_session.timeouts import bounded
+from aiohttp_spry_session import timeouts
+
+bounded = types.coroutine(timeouts.bounded)
 
 
 async def at_once() -> str:
