@@ -128,6 +128,7 @@ async def test_a_server_that_hangs_over_a_write(
     serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write was sent and the answer never came: it counts once, or not at all, however often others try."""
+    redis_server.must_be_own()
     monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.3)
     browser = await serve(redis_server.url, timeout=0.2)
     await get(browser, "/increment")

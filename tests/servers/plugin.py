@@ -10,6 +10,7 @@ import pytest
 from .postgres import PostgresServer
 from .process import guardian
 from .redis import RedisCluster, RedisSentinel, RedisServer
+from .run import started
 
 
 @pytest.fixture(scope="session")
@@ -20,43 +21,26 @@ def _guardian() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _redis_server(_guardian: None) -> Iterator[RedisServer]:
-    server = RedisServer()
-    try:
-        server.start()
+    with started("redis") as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="session")
 def _redis_cluster(_guardian: None) -> Iterator[RedisCluster]:
-    cluster = RedisCluster()
-    try:
-        cluster.start()
+    with started("cluster") as cluster:
         yield cluster
-    finally:
-        cluster.close()
 
 
 @pytest.fixture(scope="session")
 def _redis_sentinel(_redis_server: RedisServer) -> Iterator[RedisSentinel]:
-    sentinel = RedisSentinel(_redis_server)
-    try:
-        sentinel.start()
+    with started("sentinel", _redis_server) as sentinel:
         yield sentinel
-    finally:
-        sentinel.close()
 
 
 @pytest.fixture(scope="session")
 def _postgres_server(_guardian: None) -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    try:
-        server.initialise()
-        server.start()
+    with started("postgres") as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

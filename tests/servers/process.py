@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -89,10 +90,12 @@ guardian = _Guardian()
 class Server(abc.ABC):
     """A server that a test may stop, kill, pause and start again; every call returns when that has happened.
 
-    The calls block: a coroutine whose load has to go on meanwhile uses ``asyncio.to_thread``.
+    The calls block: a coroutine whose load has to go on meanwhile uses ``asyncio.to_thread``. What would disturb a
+    server that others use too (:meth:`shared`) skips the test.
     """
 
     host = HOST
+    _is_shared = False
 
     def __init__(self, *, user: str | None = None) -> None:
         self.user = user
@@ -103,6 +106,14 @@ class Server(abc.ABC):
             shutil.chown(self.folder, user)
         self._process: subprocess.Popen[bytes] | None = None
         self._paused: list[int] = []
+
+    @classmethod
+    def shared(cls, port: int, folder: str) -> Self:
+        """Return a server that somebody else started, and will end."""
+        server = cls.__new__(cls)
+        server.port, server.folder = port, Path(folder)
+        server._process, server._paused, server._is_shared = None, [], True
+        return server
 
     @abc.abstractmethod
     def command(self) -> list[str]:
@@ -123,7 +134,7 @@ class Server(abc.ABC):
     @property
     def is_running(self) -> bool:
         """Whether the server's process is there, paused or not."""
-        return self._process is not None and self._process.poll() is None
+        return self._is_shared or (self._process is not None and self._process.poll() is None)
 
     def start(self) -> None:
         """Start the server, with the data it had when it was stopped; return when it answers."""
@@ -157,6 +168,7 @@ class Server(abc.ABC):
 
     def stop(self) -> None:
         """Stop the server in good order: its data are there again after :meth:`start`."""
+        self.must_be_own()
         self.resume()
         if self.is_running:
             self.shut_down()
@@ -164,6 +176,7 @@ class Server(abc.ABC):
 
     def kill(self) -> None:
         """Kill the server, as a crash would."""
+        self.must_be_own()
         if self._process is not None and self.is_running:
             for pid in self.pids(self._process.pid):
                 _signal(pid, signal.SIGKILL)
@@ -172,6 +185,7 @@ class Server(abc.ABC):
 
     def pause(self) -> None:
         """Freeze the server: connections stay open, and nothing is answered."""
+        self.must_be_own()
         if self._process is None or not self.is_running or self._paused:
             return
         # The first process before the others are listed, so that it cannot start another one meanwhile.
@@ -196,8 +210,14 @@ class Server(abc.ABC):
 
     def close(self) -> None:
         """End the server and remove its folder."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._is_shared:
+            self.stop()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def must_be_own(self) -> None:
+        """Skip the test where others use this server too."""
+        if self._is_shared:
+            pytest.skip("others use this server too")
 
     def _reap(self) -> None:
         if self._process is None:

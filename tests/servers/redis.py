@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
+from collections.abc import Iterable, Sequence
+from typing import Self
 
 from .process import HOST, Server, absent
 
@@ -13,15 +15,17 @@ _SLOTS = 16384
 
 
 class RedisServer(Server):
-    """One ``redis-server`` (or ``valkey-server``) that keeps its data over a :meth:`stop`, not over a :meth:`kill`."""
+    """One server that keeps its data over a :meth:`stop`, not over a :meth:`kill`.
 
-    def __init__(self, *arguments: str) -> None:
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if program is None:
-            absent("redis-server", "redis-server")
-        assert program is not None
+    :param programs: which program it is: the first one that is installed.
+    """
+
+    def __init__(self, *arguments: str, programs: Sequence[str] = ("redis-server", "valkey-server")) -> None:
+        found = [program for program in map(shutil.which, programs) if program is not None]
+        if not found:
+            absent(programs[0], programs[0])
         super().__init__()
-        self.program = program
+        self.program = found[0]
         self.arguments = arguments
 
     @property
@@ -66,6 +70,13 @@ class RedisCluster:
         for me in self.nodes:
             lines = [self._line(index, node, me) for index, node in enumerate(self.nodes)]
             (me.folder / "nodes.conf").write_text("\n".join([*lines, "vars currentEpoch 3 lastVoteEpoch 0", ""]))
+
+    @classmethod
+    def shared(cls, nodes: Iterable[tuple[int, str]]) -> Self:
+        """Return a cluster that somebody else started, and will end."""
+        cluster = cls.__new__(cls)
+        cluster.nodes = [RedisServer.shared(*node) for node in nodes]
+        return cluster
 
     @property
     def url(self) -> str:
