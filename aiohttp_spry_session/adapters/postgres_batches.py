@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ Operation = tuple[Row, ...]
 Outcome = bool | BaseException
 
 _ATTEMPTS = 10
+_PAUSE = 0.002
 
 
 class _Wave(NamedTuple):
@@ -83,6 +86,8 @@ class Writer:
                     raise
                 if not is_collision(error) or attempts == _ATTEMPTS:
                     return error
+                # Others are at the same row: whoever waits for a random time meets fewer of them.
+                await asyncio.sleep(random.random() * _PAUSE * attempts)  # noqa: S311 - no secret
 
     async def _send(self, rows: Sequence[Row]) -> set[bytes]:
         return {won for (won,) in await self._connections.fetch(self._statement, self._clock(), *columns(rows))}
