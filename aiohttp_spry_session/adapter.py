@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from .cookies import MAX_LIFETIME_SECONDS
 
@@ -27,9 +28,14 @@ RETIRED_SECONDS = 60.0
 """How long a rotated-away handle is remembered, unless its grace is longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
-    """A session as a store sees it: opaque bytes, and what the store needs to know to keep its promises."""
+class SessionRecord(msgspec.Struct, frozen=True, gc=False):
+    """A session as a store sees it: opaque bytes, and what the store needs to know to keep its promises.
+
+    Frozen and slotted. A ``msgspec.Struct``, made in a tenth of the time that a frozen dataclass takes, and no work
+    for the garbage collector, though there be millions; :func:`dataclasses.replace` and its like take it all the same.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
     payload: bytes
     version: int
@@ -41,6 +47,14 @@ class SessionRecord:
     def is_expired(self, now: float) -> bool:
         """Whether the record's end, if it has one, has come; ``now`` in Unix seconds."""
         return self.expires_at is not None and self.expires_at <= now
+
+
+SessionRecord.__dataclass_fields__ = {
+    field.name: field
+    for field in dataclasses.fields(
+        dataclasses.make_dataclass("SessionRecord", [field.name for field in msgspec.structs.fields(SessionRecord)])
+    )
+}
 
 
 class Successor(msgspec.Struct, array_like=True, frozen=True):

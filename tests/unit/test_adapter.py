@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from datetime import timedelta
 
 import pytest
@@ -164,3 +165,28 @@ async def test_manager_on_a_minimal_adapter(adapter):
         await session.rotate()
         assert await manager.revoke(session.handle)
         assert await manager.purge() == 0
+
+
+def test_record_is_frozen_and_slotted_and_a_dataclass_to_the_standard_library():
+    """Nothing can be changed or added; ``dataclasses.replace``, ``asdict`` and ``fields`` take a record."""
+    record = SessionRecord(b"x", 1, 1.0, None, "owner")
+    with pytest.raises(AttributeError):
+        record.version = 2
+    with pytest.raises(AttributeError):
+        record.other = 2
+    assert replace(record, version=2) == SessionRecord(b"x", 2, 1.0, None, "owner")
+    assert asdict(record) == {
+        "payload": b"x",
+        "version": 1,
+        "created_at": 1.0,
+        "expires_at": None,
+        "owner": "owner",
+        "retired": False,
+    }
+    assert [field.name for field in fields(SessionRecord)] == list(asdict(record))
+    assert len({record, SessionRecord(b"x", 1, 1.0, None, "owner")}) == 1
+
+
+def test_record_is_no_work_for_the_garbage_collector():
+    """A million of them in memory stretch no collection."""
+    assert not gc.is_tracked(SessionRecord(b"x", 1, 1.0, None))
