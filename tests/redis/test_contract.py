@@ -1,8 +1,9 @@
-"""The adapter keeps the contract, on one server and on a cluster."""
+"""The adapter keeps the contract: on one Redis server, on one Valkey server, on a cluster."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -25,6 +26,18 @@ class TestServer(AdapterContract):
     def make_adapter(self, redis_server: RedisServer) -> MakeAdapter:
         prefix = f"{secrets.token_hex(4)}:"
         return lambda: RedisSessionAdapter(redis_server.url, prefix=prefix)
+
+
+class TestValkey(AdapterContract):
+    """A Valkey server, reached through a URL, where one is installed."""
+
+    __test__ = shutil.which("valkey-server") is not None
+    purges = False
+
+    @pytest.fixture
+    def make_adapter(self, valkey_server: RedisServer) -> MakeAdapter:
+        prefix = f"{secrets.token_hex(4)}:"
+        return lambda: RedisSessionAdapter(valkey_server.url, prefix=prefix)
 
 
 class TestCluster(AdapterContract):

@@ -26,6 +26,12 @@ def _redis_server(_guardian: None) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def _valkey_server(_guardian: None) -> Iterator[RedisServer]:
+    with started("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def _redis_cluster(_guardian: None) -> Iterator[RedisCluster]:
     with started("cluster") as cluster:
         yield cluster
@@ -48,6 +54,13 @@ def redis_server(_redis_server: RedisServer) -> Iterator[RedisServer]:
     """A Redis server: ``url``, ``host``, ``port``; ``stop()``, ``start()``, ``kill()``, ``pause()``, ``resume()``."""
     yield _redis_server
     _redis_server.recover()
+
+
+@pytest.fixture
+def valkey_server(_valkey_server: RedisServer) -> Iterator[RedisServer]:
+    """A Valkey server, with the controls of ``redis_server``."""
+    yield _valkey_server
+    _valkey_server.recover()
 
 
 @pytest.fixture

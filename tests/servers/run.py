@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from .postgres import PostgresServer
@@ -22,6 +23,7 @@ __all__ = ["main", "started"]
 _SHARED = "SPRY_TEST_SERVERS"
 _KINDS: dict[str, Callable[..., Any]] = {
     "redis": RedisServer,
+    "valkey": partial(RedisServer, programs=["valkey-server"]),
     "cluster": RedisCluster,
     "sentinel": RedisSentinel,
     "postgres": PostgresServer,
