@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
 from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisServer
+
+from .visits import Serve, application
 
 
 @pytest.fixture
@@ -47,3 +50,13 @@ def record(clock: FakeClock) -> Callable[..., SessionRecord]:
         return SessionRecord(version=version, **values)
 
     return make
+
+
+@pytest.fixture
+def serve(aiohttp_client: Any, prefix: str) -> Serve:
+    """Serve an application on a client or URL; the test client keeps cookies, as a browser does."""
+
+    async def serve(client_or_url: Redis | str, *, timeout: float = 5.0) -> TestClient:
+        return await aiohttp_client(application(client_or_url, prefix, timeout))
+
+    return serve

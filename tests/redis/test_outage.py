@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
-from aiohttp_spry_session import SessionManager, get_session, setup
 from aiohttp_spry_session.adapters import redis_connections
 from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
@@ -20,62 +18,7 @@ from tests.servers.redis import RedisServer
 
 from ..support import COOKIE
 from .proxy import LossyProxy
-
-Serve = Callable[..., Awaitable[TestClient]]
-ADAPTER = web.AppKey("adapter", RedisSessionAdapter)
-
-
-async def increment(request: web.Request) -> web.Response:
-    return web.Response(text=str(await get_session(request).increment("n")))
-
-
-async def write_both(request: web.Request) -> web.Response:
-    session = get_session(request)
-    value = int(request.query["v"])
-    await session.set("left", value)
-    await session.set("right", value)
-    return web.Response()
-
-
-async def read(request: web.Request) -> web.Response:
-    session = get_session(request)
-    values = {key: await session.get(key) for key in await session.keys()}
-    return web.json_response({"new": session.is_new, **values})
-
-
-async def login(request: web.Request) -> web.Response:
-    await get_session(request).bind("ada")
-    return web.Response()
-
-
-@pytest.fixture
-def serve(aiohttp_client: Any, prefix: str) -> Serve:
-    """Serve an application on a client or URL; the test client keeps cookies, as a browser does."""
-
-    async def serve(client_or_url: Redis | str, *, timeout: float = 5.0) -> TestClient:
-        app = web.Application()
-        app.router.add_get("/increment", increment)
-        app.router.add_get("/both", write_both)
-        app.router.add_get("/read", read)
-        app.router.add_get("/login", login)
-        app[ADAPTER] = RedisSessionAdapter(client_or_url, prefix=prefix)
-        setup(app, SessionManager(app[ADAPTER], timeout=timeout))
-        return await aiohttp_client(app)
-
-    return serve
-
-
-async def get(browser: TestClient, path: str) -> tuple[int, str]:
-    async with browser.get(path) as response:
-        if response.status == 503:
-            assert "Set-Cookie" not in response.headers
-        return response.status, await response.text()
-
-
-async def seen(browser: TestClient) -> dict[str, Any]:
-    async with browser.get("/read") as response:
-        assert response.status == 200
-        return await response.json()
+from .visits import ADAPTER, Serve, get, seen
 
 
 async def test_a_stopped_server(serve: Serve, redis_server: RedisServer) -> None:

@@ -111,14 +111,14 @@ class RedisCluster:
 
 
 class RedisSentinel(RedisServer):
-    """A Sentinel that watches one master under the name ``sessions``."""
+    """A Sentinel that watches one master under the name ``sessions``, and decides alone on a failover."""
 
-    def __init__(self, master: RedisServer) -> None:
+    def __init__(self, master: RedisServer, *, down_after: int = 1000) -> None:
         super().__init__()
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind {self.host}\ndir {self.folder}\n"
             f"sentinel monitor sessions {master.host} {master.port} 1\n"
-            "sentinel down-after-milliseconds sessions 1000\n"
+            f"sentinel down-after-milliseconds sessions {down_after}\n"
         )
 
     def command(self) -> list[str]:
