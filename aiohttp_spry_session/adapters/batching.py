@@ -36,13 +36,16 @@ class Batcher(Generic[Operation, Result]):
         self._waiting: deque[tuple[Operation, asyncio.Future[Result]]] = deque()
         self._sender: asyncio.Task[None] | None = None
 
-    async def submit(self, operation: Operation) -> Result:
-        """Carry out one operation with the next batch; return its result, or raise what it failed with."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    def submit(self, operation: Operation) -> asyncio.Future[Result]:
+        """Carry out one operation with the next batch; what is returned gets its result, or what it failed with.
+
+        Cancel that to give up. It is no coroutine, because one more of these for each operation would show.
+        """
+        future: asyncio.Future[Result] = asyncio.Future()
         self._waiting.append((operation, future))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
-        return await future
+        return future
 
     async def drain(self) -> None:
         """Wait until everything that was submitted is done."""
@@ -61,6 +64,9 @@ class Batcher(Generic[Operation, Result]):
             self._waiting.clear()
 
     def _next_batch(self) -> list[tuple[Operation, asyncio.Future[Result]]]:
+        if len(self._waiting) <= self._limit:
+            waiting, self._waiting = self._waiting, deque()
+            return [(operation, future) for operation, future in waiting if not future.done()]
         batch: list[tuple[Operation, asyncio.Future[Result]]] = []
         while self._waiting and len(batch) < self._limit:
             operation, future = self._waiting.popleft()

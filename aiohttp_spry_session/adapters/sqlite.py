@@ -17,6 +17,7 @@ from ..adapter import SessionAdapter, SessionRecord
 from ..exceptions import AdapterError
 from . import sqlite_statements as statements
 from .batching import Batcher
+from .sqlite_batches import Call, load_together, run_together
 from .sqlite_schema import SchemaError, prepare
 
 __all__ = ["SQLiteSessionAdapter"]
@@ -26,7 +27,6 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
-_Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 _PURGE_STEP = 200
 _BUSY_SECONDS = 4.0
@@ -67,10 +67,11 @@ class SQLiteSessionAdapter(SessionAdapter):
         self._reader: _Connection | None = None
         self._writer: _Connection | None = None
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
-        self._writes: Batcher[_Call, Any] = Batcher(self._write)
+        self._writes: Batcher[Call, Any] = Batcher(self._write)
 
     async def load(self, handle: str) -> SessionRecord | None:
-        self._check_open("load")
+        if not self._opened:
+            raise _not_open("load")
         return await self._loads.submit(handle)
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
@@ -89,7 +90,8 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._submit(statements.rotate, old, new, record, grace)
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
-        self._check_open("find")
+        if not self._opened:
+            raise _not_open("find")
         return await self._read(statements.find, owner)
 
     async def purge(self) -> int:
@@ -154,26 +156,27 @@ class SQLiteSessionAdapter(SessionAdapter):
                     raise
             await asyncio.sleep(0.02)
 
-    async def _submit(
+    def _submit(
         self, call: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        self._check_open(call.__name__)
-        return cast("T", await self._writes.submit((call, args)))
-
-    def _check_open(self, operation: str) -> None:
+    ) -> asyncio.Future[T]:
         if not self._opened:
-            raise AdapterError(
-                operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
-            )
+            raise _not_open(call.__name__)
+        return self._writes.submit((call, args))
 
     async def _load(self, handles: list[str]) -> Sequence[SessionRecord | BaseException | None]:
-        return await self._read(_load_each, handles)
+        return await self._read(load_together, handles)
 
     async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
         return await cast("_Connection", self._reader).perform(call, self.clock(), argument)
 
-    async def _write(self, calls: list[_Call]) -> Sequence[Any]:
-        return await cast("_Connection", self._writer).perform(_run_together, self.clock(), calls)
+    async def _write(self, calls: list[Call]) -> Sequence[Any]:
+        return await cast("_Connection", self._writer).perform(run_together, self.clock(), calls)
+
+
+def _not_open(operation: str) -> AdapterError:
+    return AdapterError(
+        operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+    )
 
 
 class _Connection(aiosqlite.Connection):
@@ -209,37 +212,3 @@ def _create_private_file(path: str) -> None:
     """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _load_each(
-    database: sqlite3.Connection, now: float, handles: list[str]
-) -> Sequence[SessionRecord | BaseException | None]:
-    """Load records in one statement; where that fails, each in one of its own, so that each fails for itself."""
-    try:
-        records = statements.load_many(database, now, handles)
-    except Exception as error:  # noqa: BLE001 - the callers get it
-        if len(handles) == 1:
-            return [error]
-        return [result for handle in handles for result in _load_each(database, now, [handle])]
-    return [records.get(handle) for handle in handles]
-
-
-def _run_together(database: sqlite3.Connection, now: float, calls: list[_Call]) -> list[Any]:
-    """Run calls in one transaction; one that fails has changed nothing, and the others are committed."""
-    results: list[Any] = []
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        for function, args in calls:
-            try:
-                results.append(function(database, now, *args))
-            except Exception as error:
-                # After some errors, such as a full disk, SQLite has rolled everything back by itself.
-                if not database.in_transaction:
-                    raise
-                results.append(error)
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-    return results

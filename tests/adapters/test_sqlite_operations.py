@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from aiohttp_spry_session import AdapterError, SessionManager, SQLiteSessionAdapter
+from aiohttp_spry_session.adapter import retire
 from aiohttp_spry_session.adapters import sqlite, sqlite_statements
 from aiohttp_spry_session.adapters.sqlite_schema import prepare
 from aiohttp_spry_session.testing import FakeClock
@@ -25,13 +26,13 @@ PAST_64_BITS = 2**63
 def batches(monkeypatch):
     """Record the names of the operations in each transaction."""
     batches = []
-    run_really = sqlite._run_together
+    run_really = sqlite.run_together
 
     def run(database, now, calls):
         batches.append([function.__name__ for function, _ in calls])
         return run_really(database, now, calls)
 
-    monkeypatch.setattr(sqlite, "_run_together", run)
+    monkeypatch.setattr(sqlite, "run_together", run)
     return batches
 
 
@@ -81,13 +82,13 @@ async def test_a_lock_that_stays_is_an_error_for_all_at_once(path, clock, monkey
     """Where waiting is over, the whole batch fails: each operation waiting for itself would take minutes."""
     monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.05)
     attempts = []
-    execute_really = sqlite._run_together
+    execute_really = sqlite.run_together
 
     def run(database, now, calls):
         database.set_trace_callback(attempts.append)
         return execute_really(database, now, calls)
 
-    monkeypatch.setattr(sqlite, "_run_together", run)
+    monkeypatch.setattr(sqlite, "run_together", run)
     async with opened(SQLiteSessionAdapter(path), clock) as adapter:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -128,6 +129,54 @@ async def test_one_bad_write_does_not_fail_its_neighbours(adapter, path, clock, 
     assert await adapter.load("before") == record
     assert (await adapter.load("there")).version == 2
     assert await adapter.load("bad") is None
+
+
+@pytest.mark.parametrize("odd", ["stale", "missing", "retired", "expired", "moved", "bound", "begun anew"])
+async def test_updates_in_one_transaction_succeed_or_fail_each_for_itself(adapter, clock, batches, odd):
+    """Whatever one of them finds or changes, its neighbours' outcomes are their own, and so are their records."""
+    record = a_record(clock, owner="ada")
+    for handle in ("a", "b", "odd"):
+        await adapter.create(handle, record)
+    changed = {
+        "stale": replace(record, version=3),
+        "missing": replace(record, version=2),
+        "retired": retire(replace(record, version=2), "", now=clock()),
+        "expired": replace(record, version=3, expires_at=clock() + 9),
+        "moved": replace(record, version=2, expires_at=record.expires_at + 1),
+        "bound": replace(record, version=2, owner="bob"),
+        "begun anew": replace(record, version=2, created_at=record.created_at + 1),
+    }[odd]
+    handle = "missing" if odd == "missing" else "odd"
+    if odd == "expired":
+        assert await adapter.update("odd", replace(record, version=2, expires_at=clock() + 9))
+        clock.advance(9)
+    before = await adapter.load(handle)
+    neighbour = a_record(clock, b"new", owner="ada", version=2)
+    neighbour = replace(neighbour, created_at=record.created_at, expires_at=record.expires_at)
+    del batches[:]
+    results = await asyncio.gather(
+        adapter.update("a", neighbour), adapter.update(handle, changed), adapter.update("b", neighbour)
+    )
+    assert batches == [["update"] * 3]
+    succeeds = odd not in ("stale", "missing", "expired")
+    assert results == [True, succeeds, True]
+    assert await adapter.load("a") == await adapter.load("b") == neighbour
+    assert await adapter.load(handle) == (changed if succeeds else before)
+    found = await adapter.find("ada")
+    assert ("odd" in found) == (odd not in ("retired", "expired", "bound"))
+
+
+async def test_of_updates_to_one_version_in_one_transaction_one_succeeds(adapter, clock, batches):
+    """Writers that meet in a batch are held to the version as those that do not."""
+    record = a_record(clock)
+    await adapter.create("a", record)
+    del batches[:]
+    results = await asyncio.gather(
+        *(adapter.update("a", replace(record, payload=b"%d" % number, version=2)) for number in range(4))
+    )
+    assert batches == [["update"] * 4]
+    assert sorted(results) == [False, False, False, True]
+    assert (await adapter.load("a")).payload == b"%d" % results.index(True)
 
 
 async def test_one_bad_load_does_not_fail_its_neighbours(adapter, clock):
@@ -194,9 +243,9 @@ def test_an_interruption_leaves_no_transaction_open(path):
         prepare(database, "OFF")
         insert = (sqlite_statements.create, ("a", a_record(FakeClock())))
         with pytest.raises(KeyboardInterrupt):
-            sqlite._run_together(database, 0.0, [insert, (interrupt, ())])
+            sqlite.run_together(database, 0.0, [insert, (interrupt, ())])
         assert not database.in_transaction
-        assert sqlite._run_together(database, 0.0, [insert]) == [True]
+        assert sqlite.run_together(database, 0.0, [insert]) == [True]
 
 
 async def test_purge_goes_in_steps(adapter, clock, batches):
