@@ -46,6 +46,7 @@ READ = {
     "percent stays": (["sid=%61"], ["%61"]),
     "semicolon in quotes ends": (['sid="a;b"'], ['"a']),
     "comma stays": (["sid=a,sid=b"], ["a,sid=b"]),
+    "letters stay": (["Xsid=a; sidX=b; sid=XcX"], ["XcX"]),
     "case counts": (["SID=a; Sid=b"], []),
     "longer name": (["sid2=a; xsid=b"], []),
     "unicode space": (["\u2000sid=a; \xa0sid=b; \u3000sid=c; sid\u2000=d"], []),
@@ -208,6 +209,22 @@ def test_replacing_what_is_there(mine):
     names = [cookie.partition("=")[0] for cookie in headers.getall("Set-Cookie")]
     assert names == ["a", "sid2", "sid"]
     assert headers["X"] == "y"
+
+
+@pytest.mark.parametrize("other", ["Xsid=1", "sidX=1", "\x0bsid=1", "\u2000sid=1", "SID=1"])
+def test_what_is_another_cookie(other):
+    """A name is compared exactly; only spaces and tabs around it do not belong to it."""
+    headers = CIMultiDict([("Set-Cookie", other)])
+    writer().write(headers, "v", max_age=None)
+    assert headers.getall("Set-Cookie")[:-1] == [other]
+
+
+def test_names_of_headers():
+    """Header names are written as their RFCs spell them."""
+    headers = CIMultiDict([("set-cookie", "a=1")])
+    writer().write(headers, "v", max_age=None)
+    add_vary_cookie(headers)
+    assert [name for name, _ in headers.items()] == ["Set-Cookie", "Set-Cookie", "Cache-Control", "Vary"]
 
 
 @pytest.mark.parametrize("present", [None, "public, max-age=60"])

@@ -20,6 +20,7 @@ def test_memory():
     ("url", "path"),
     [
         ("sqlite:///sessions.db", "sessions.db"),
+        ("sqlite:///s", "s"),
         ("sqlite:///a/b.db", "a/b.db"),
         ("sqlite:////var/lib/s.db", "/var/lib/s.db"),
         ("sqlite:///with%20space%3F.db", "with space?.db"),
@@ -33,6 +34,7 @@ def test_sqlite(url, path):
     assert isinstance(adapter, SQLiteSessionAdapter)
     assert adapter.path == path
     assert adapter.expiration == 1200
+    assert adapter_from_url(url, expiration=60).expiration == 60
 
 
 @pytest.mark.parametrize(
@@ -101,9 +103,9 @@ def test_postgres(monkeypatch, scheme):
     module = type(sys)("stub")
     module.PostgresSessionAdapter = Stub
     monkeypatch.setitem(sys.modules, "aiohttp_spry_session.adapters.postgres", module)
-    adapter = adapter_from_url(f"{scheme}://user:secret@host/db")
+    adapter = adapter_from_url(f"{scheme}://user:secret@host/db", expiration=60)
     assert adapter.url == f"{scheme}://user:secret@host/db"
-    assert adapter.options["create_schema"] is True
+    assert adapter.options == {"expiration": 60, "create_schema": True}
 
 
 @pytest.mark.parametrize(("url", "driver"), [("redis://host", "redis"), ("postgresql://host/db", "asyncpg")])
