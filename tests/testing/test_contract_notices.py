@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import pytest
 
 from aiohttp_spry_session import MemorySessionAdapter
+from aiohttp_spry_session.adapter import Successor, retire
 from aiohttp_spry_session.testing import AdapterContract, FakeClock
-from aiohttp_spry_session.testing.contract.base import opened
+from aiohttp_spry_session.testing.contract import moves
+from aiohttp_spry_session.testing.contract.base import a_record, opened
 
-from . import broken_moves  # noqa: F401 - adds its adapters to BREAKS
+from . import broken_ghosts, broken_moves  # noqa: F401 - add their adapters to BREAKS
 from .broken import BREAKS
+from .strict import StrictAdapter, StrictWithoutIndex
 
 pytest_plugins = ["pytester"]
 
@@ -64,6 +68,28 @@ async def failing(contract, make_adapter, tests=TESTS) -> set[str]:
 async def test_nothing_is_noticed_where_nothing_is_wrong():
     """The adapter that the broken ones are made of passes."""
     assert await failing(InProcess, MemorySessionAdapter) == set()
+
+
+async def test_an_adapter_may_be_strict():
+    """The contract hands over what is declared, and no end that is past: who refuses anything else passes."""
+    assert await failing(InProcess, StrictAdapter) == set()
+    assert await failing(WithoutIndex, StrictWithoutIndex) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"owner": "ada"}, "a retired record is nobody's session"),
+        ({"payload": b"a b", "version": 9}, "a retired record holds none of the session's data"),
+    ],
+)
+def test_what_is_left_in_a_retired_record_is_told(monkeypatch, change, told):
+    """The author of an adapter reads what a retired record must not hold."""
+    live, clock = a_record(FakeClock(), b" ", version=change.get("version", 1)), FakeClock()
+    retired = replace(retire(live, "new", now=clock()), **change)
+    monkeypatch.setattr(moves, "successor_of", lambda record: Successor("new", clock()))
+    with pytest.raises(AssertionError, match=f"^{told}(\n|$)"):
+        InProcess().check_retired(retired, live, "new", grace_until=clock(), end=clock() + 60)
 
 
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: broken.__name__)

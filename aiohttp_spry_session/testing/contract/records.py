@@ -124,8 +124,8 @@ class RecordLaws(Contract):
         assert await adapter.create("a", a_record(clock, owner="ada"))
         retired = a_retired_record(clock, version=2)
         assert await adapter.update("a", retired) is True
-        assert await adapter.load("a") == retired
         assert await adapter.update("a", a_record(clock, version=3)) is False
+        assert await adapter.load("a") == retired
 
     async def test_destroy_removes_a_record(
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock

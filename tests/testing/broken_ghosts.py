@@ -1,0 +1,340 @@
+"""Adapters that break the contract in one narrow place: for one kind of dead record, one version, one field, one name.
+
+A broken adapter that is wrong in many places is noticed by a test of which half the assertions are gone; these are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from aiohttp_spry_session import MemorySessionAdapter, SessionRecord
+from aiohttp_spry_session.adapter import RETIRED_SECONDS, latest, retire
+
+from .broken import noticed_by
+
+Only = Callable[[Any, SessionRecord, Any], bool]
+
+
+class Ghosts(MemorySessionAdapter):
+    """Remembers what was live once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.past: dict[str, SessionRecord] = {}
+
+    def _put(self, handle, record):
+        if not record.retired:
+            self.past[handle] = record
+        super()._put(handle, record)
+
+    def ghost(self, handle: str, kind: str) -> SessionRecord | None:
+        """Return what is dead under a handle, where it is dead in this way."""
+        there, past = self._records.get(handle), self.past.get(handle)
+        if there is None:
+            missing = SessionRecord(b"", 1, self.clock(), None)
+            return {"missing": missing if past is None else None, "destroyed": past}.get(kind)
+        state = "expired" if there.is_expired(self.clock()) else "retired" if there.retired else "live"
+        return there if state == kind else None
+
+
+def revive(method: str, kind: str, *tests: str, only: Only = lambda self, ghost, given: True) -> None:
+    """Register two adapters on which a method brings back a dead record; one answers ``True``, one ``False``."""
+
+    def make(answer: bool) -> type[Ghosts]:
+        async def call(self, handle, given, record=None, **options):
+            ghost = self.ghost(handle, kind)
+            if ghost is None or not only(self, ghost, given if record is None else record):
+                rest = (given,) if record is None else (given, record)
+                return await getattr(MemorySessionAdapter, method)(self, handle, *rest, **options)
+            if method == "renew":
+                self._put(handle, replace(ghost, expires_at=given, retired=False))
+            else:
+                self._put(handle if record is None else given, given if record is None else record)
+            return answer
+
+        name = f"{method.title()}Revives{kind.title()}{'' if answer else 'InSilence'}"
+        return type(name, (Ghosts,), {method: call})
+
+    for answer in (True, False):
+        noticed_by(*tests)(make(answer))
+
+
+def version(number: int) -> Only:
+    """Only a record of this version."""
+    return lambda self, ghost, given: given.version == number
+
+
+def follows(self, ghost, given) -> bool:
+    """Only the version after the last."""
+    return given.version == ghost.version + 1
+
+
+def late(self, ghost, given) -> bool:
+    """Only an end that is further away than any record's is at first."""
+    return given is not None and given > self.clock() + 1200
+
+
+def ends(self, ghost, given) -> bool:
+    """Only an end."""
+    return given is not None
+
+
+def never(self, ghost, given) -> bool:
+    """Only ``None``."""
+    return given is None
+
+
+for number in (0, 1, 2):
+    revive("update", "missing", "update_never_creates", only=version(number))
+revive("update", "destroyed", "destroy_removes_a_record", only=follows)
+revive("update", "expired", "update_never_revives_an_expired_record", only=follows)
+for number in (2, 3):
+    revive("update", "retired", "update_never_revives_a_retired_record", only=version(number))
+    revive("update", "retired", "a_rotated_away_handle_is_dead", only=version(number))
+revive("update", "retired", "update_can_retire", only=follows)
+revive("renew", "missing", "renew_never_revives", only=late)
+revive("renew", "missing", "renew_never_revives", only=never)
+revive("renew", "destroyed", "destroy_removes_a_record", only=late)
+revive("renew", "expired", "renew_never_revives", only=ends)
+revive("renew", "retired", "renew_never_revives", only=late)
+revive("renew", "retired", "a_rotated_away_handle_is_dead", only=ends)
+for kind in ("missing", "expired", "retired"):
+    revive("rotate", kind, "rotate_of_what_is_not_live_changes_nothing", only=follows)
+revive("rotate", "destroyed", "destroy_removes_a_record", only=follows)
+for number in (2, 3):
+    revive("rotate", "retired", "a_rotated_away_handle_is_dead", only=version(number))
+
+
+def accept(method: str, offset: int, *tests: str) -> None:
+    """Register an adapter that accepts a version so far from the one that is stored."""
+
+    async def update(self, handle, record):
+        current = self._get(handle)
+        if current is not None and not current.retired and record.version == current.version + offset:
+            self._put(handle, record)
+            return True
+        return await MemorySessionAdapter.update(self, handle, record)
+
+    async def rotate(self, old, new, record, *, grace=0.0):
+        current = self._get(old)
+        if current is not None and not current.retired and record.version == current.version + offset:
+            self._put(new, record)
+            self._put(old, retire(record, new, now=self.clock(), grace=grace))
+            return True
+        return await MemorySessionAdapter.rotate(self, old, new, record, grace=grace)
+
+    body = {"update": update} if method == "update" else {"rotate": rotate}
+    noticed_by(*tests)(type(f"{method.title()}Accepts{offset:+}", (MemorySessionAdapter,), body))
+
+
+for offset in (-4, -1, 0, 2, 3):
+    accept("update", offset, "update_needs_the_version_before")
+    if offset != 3:
+        accept("rotate", offset, "rotate_needs_the_version_before")
+accept("update", 0, "renew_counts_as_a_change")
+
+
+def keep(method: str, field: str, *tests: str) -> None:
+    """Register an adapter on which one field of a record outlives what took its place."""
+
+    async def call(self, handle, *given, **options):
+        past = self.past.get(handle)
+        record = given[-1]
+        if past is not None and not (field == "owner" and record.owner is not None):
+            given = (*given[:-1], replace(record, **{field: getattr(past, field)}))
+        return await getattr(MemorySessionAdapter, method)(self, handle, *given, **options)
+
+    noticed_by(*tests)(type(f"{method.title()}Keeps{field.title()}", (Ghosts,), {method: call}))
+
+
+for field in ("payload", "version", "expires_at", "owner"):
+    keep("create", field, "a_destroyed_handle_can_be_created_again")
+    keep("create", field, "create_takes_the_place_of_an_expired_record")
+for field in ("payload", "created_at", "expires_at"):
+    keep("update", field, "update_replaces_every_field")
+keep("update", "owner", "update_can_retire", "find_follows_changes")
+for field in ("payload", "created_at", "expires_at"):
+    keep("rotate", field, "rotate_moves_a_session")
+
+
+def forget_owner(method: str, *tests: str) -> None:
+    """Register an adapter on which a method forgets whose session it is."""
+
+    async def call(self, handle, *given, **options):
+        if method == "renew":
+            there = self._get(handle)
+            if there is not None and there.owner is not None:
+                self._put(handle, replace(there, owner=None))
+        else:
+            given = (*given[:-1], replace(given[-1], owner=None))
+        return await getattr(MemorySessionAdapter, method)(self, handle, *given, **options)
+
+    noticed_by(*tests)(type(f"{method.title()}ForgetsTheOwner", (MemorySessionAdapter,), {method: call}))
+
+
+forget_owner("create", "create_stores_a_record", "find_answers_an_owners_live_records")
+forget_owner("update", "update_replaces_every_field", "find_follows_changes")
+forget_owner("renew", "renew_moves_the_end", "find_follows_changes")
+forget_owner("rotate", "rotate_moves_a_session", "find_follows_changes", "one_of_parallel_rotations_wins")
+
+
+@noticed_by(
+    "a_record_expires_exactly_at_its_end",
+    "a_retired_record_is_loaded_until_its_end",
+    "create_takes_the_place_of_an_expired_record",
+    "find_answers_nothing_that_is_not_live",
+    "purge_deletes_what_has_expired_and_counts_it",
+    "purge_goes_by_the_end_as_it_is_now",
+    "renew_moves_the_end",
+    "renew_never_revives",
+    "rotate_never_overwrites",
+    "rotate_of_what_is_not_live_changes_nothing",
+    "update_never_revives_an_expired_record",
+    "update_replaces_every_field",
+)
+class Late(MemorySessionAdapter):
+    """Its clock is half a second slow."""
+
+    @property
+    def clock(self):
+        return lambda: self.given() - 0.5
+
+    @clock.setter
+    def clock(self, clock):
+        self.given = clock
+
+
+@noticed_by("destroy_removes_a_record")
+class DestroyKeepsLive(MemorySessionAdapter):
+    async def destroy(self, handle):
+        if (record := self._get(handle)) is not None and record.retired:
+            await super().destroy(handle)
+
+
+@noticed_by("destroy_removes_a_record")
+class DestroyKeepsRetired(MemorySessionAdapter):
+    async def destroy(self, handle):
+        if (record := self._get(handle)) is not None and not record.retired:
+            await super().destroy(handle)
+
+
+@noticed_by("destroy_of_what_is_missing_is_fine")
+class DestroyMindsStrangers(Ghosts):
+    async def destroy(self, handle):
+        if self.ghost(handle, "missing") is not None:
+            raise KeyError(handle)
+        await super().destroy(handle)
+
+
+@noticed_by("destroy_of_what_is_missing_is_fine")
+class DestroyMindsGhosts(Ghosts):
+    async def destroy(self, handle):
+        if self.ghost(handle, "destroyed") is not None:
+            raise KeyError(handle)
+        await super().destroy(handle)
+
+
+@noticed_by("destroy_of_what_is_missing_is_fine")
+class DestroyRevivesGhosts(Ghosts):
+    async def destroy(self, handle):
+        ghost = self.ghost(handle, "destroyed")
+        await super().destroy(handle)
+        if ghost is not None:
+            self._put(handle, ghost)
+
+
+@noticed_by("a_destroyed_handle_can_be_created_again")
+class CreateMindsGhosts(Ghosts):
+    async def create(self, handle, record):
+        return self.ghost(handle, "destroyed") is None and await super().create(handle, record)
+
+
+@noticed_by("renew_never_moves_the_end_earlier")
+class RenewEndsTheEndless(MemorySessionAdapter):
+    async def renew(self, handle, expires_at):
+        current = self._get(handle)
+        if current is None or current.expires_at is not None or expires_at is None:
+            return await super().renew(handle, expires_at)
+        self._put(handle, replace(current, version=current.version + 1, expires_at=expires_at))
+        return True
+
+
+@noticed_by("renew_counts_as_a_change")
+class RenewCountsNoLateEnd(MemorySessionAdapter):
+    async def renew(self, handle, expires_at):
+        current = self._get(handle)
+        if current is None or current.retired or not late(self, current, expires_at):
+            return await super().renew(handle, expires_at)
+        self._put(handle, replace(current, expires_at=latest(current.expires_at, expires_at)))
+        return True
+
+
+@noticed_by("rotate_with_grace")
+class GraceIsAMinute(MemorySessionAdapter):
+    async def rotate(self, old, new, record, *, grace=0.0):
+        return await super().rotate(old, new, record, grace=min(grace, RETIRED_SECONDS))
+
+
+@noticed_by("rotate_with_grace")
+class GraceIsWholeSeconds(MemorySessionAdapter):
+    async def rotate(self, old, new, record, *, grace=0.0):
+        return await super().rotate(old, new, record, grace=float(int(grace)))
+
+
+def find(name: str, answers: Callable[[str, str | None], bool], *tests: str) -> None:
+    """Register an adapter that takes another owner for the one that is asked for."""
+
+    async def call(self, owner):
+        found = dict(await MemorySessionAdapter.find(self, owner))
+        live = {handle: record for handle, record in self._records.items() if self._get(handle) and not record.retired}
+        return {**found, **{handle: record for handle, record in live.items() if answers(owner, record.owner)}}
+
+    noticed_by("find_answers_an_owners_live_records", *tests)(type(name, (MemorySessionAdapter,), {"find": call}))
+
+
+find("FindTakesNothingForAll", lambda asked, owner: asked == "")
+find("FindTakesABeginning", lambda asked, owner: asked != "" and owner is not None and owner.startswith(asked))
+find("FindIgnoresCase", lambda asked, owner: owner is not None and owner.lower() == asked.lower())
+for text in ("None", "null"):
+    find(f"FindTakes{text.title()}ForNobody", lambda asked, owner, text=text: owner is None and asked == text)
+for text in ("%", "*"):
+    find(f"FindTakes{ord(text)}ForAnything", lambda asked, owner, text=text: owner is not None and asked == text)
+
+
+def find_dead(kind: str, *tests: str) -> None:
+    """Register an adapter that finds what is dead."""
+
+    async def call(self, owner):
+        dead = {handle: past for handle, past in self.past.items() if self.ghost(handle, kind) and past.owner == owner}
+        return {**await MemorySessionAdapter.find(self, owner), **dead}
+
+    noticed_by(*tests)(type(f"FindAnswers{kind.title()}", (Ghosts,), {"find": call}))
+
+
+find_dead("destroyed", "find_answers_nothing_that_is_not_live", "nothing_survives_a_parallel_destroy")
+find_dead("expired", "find_answers_nothing_that_is_not_live")
+find_dead("retired", "find_answers_nothing_that_is_not_live", "find_follows_changes", "one_of_parallel_rotations_wins")
+
+
+@noticed_by("find_sees_a_renewed_record_past_its_first_end")
+class FindForgetsTheRenewed(Ghosts):
+    async def find(self, owner):
+        found = await super().find(owner)
+        return {handle: record for handle, record in found.items() if record.created_at + 1200 > self.clock()}
+
+
+@noticed_by("find_sees_a_renewed_record_past_its_first_end")
+class PurgeGoesByTheFirstEnd(MemorySessionAdapter):
+    async def purge(self):
+        old = [handle for handle, record in self._records.items() if record.created_at + 1200 <= self.clock()]
+        for handle in old:
+            await self.destroy(handle)
+        return len(old)
+
+
+@noticed_by("find_answers_nothing_that_is_not_live")
+class FindAnswersCreatedRetired(MemorySessionAdapter):
+    async def find(self, owner):
+        return {handle: r for handle, r in self._records.items() if self._get(handle) and r.owner == owner}
