@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionRecord
-from aiohttp_spry_session.adapter import RETIRED_SECONDS, latest, retire
+from aiohttp_spry_session.adapter import retire
 
 from .broken import noticed_by
 
@@ -136,76 +136,6 @@ for offset in (-4, -1, 0, 2, 3):
 accept("update", 0, "renew_counts_as_a_change")
 
 
-def keep(method: str, field: str, *tests: str) -> None:
-    """Register an adapter on which one field of a record outlives what took its place."""
-
-    async def call(self, handle, *given, **options):
-        past = self.past.get(handle)
-        record = given[-1]
-        if past is not None and not (field == "owner" and record.owner is not None):
-            given = (*given[:-1], replace(record, **{field: getattr(past, field)}))
-        return await getattr(MemorySessionAdapter, method)(self, handle, *given, **options)
-
-    noticed_by(*tests)(type(f"{method.title()}Keeps{field.title()}", (Ghosts,), {method: call}))
-
-
-for field in ("payload", "version", "expires_at", "owner"):
-    keep("create", field, "a_destroyed_handle_can_be_created_again")
-    keep("create", field, "create_takes_the_place_of_an_expired_record")
-for field in ("payload", "created_at", "expires_at"):
-    keep("update", field, "update_replaces_every_field")
-keep("update", "owner", "update_can_retire", "find_follows_changes")
-for field in ("payload", "created_at", "expires_at"):
-    keep("rotate", field, "rotate_moves_a_session")
-
-
-def forget_owner(method: str, *tests: str) -> None:
-    """Register an adapter on which a method forgets whose session it is."""
-
-    async def call(self, handle, *given, **options):
-        if method == "renew":
-            there = self._get(handle)
-            if there is not None and there.owner is not None:
-                self._put(handle, replace(there, owner=None))
-        else:
-            given = (*given[:-1], replace(given[-1], owner=None))
-        return await getattr(MemorySessionAdapter, method)(self, handle, *given, **options)
-
-    noticed_by(*tests)(type(f"{method.title()}ForgetsTheOwner", (MemorySessionAdapter,), {method: call}))
-
-
-forget_owner("create", "create_stores_a_record", "find_answers_an_owners_live_records")
-forget_owner("update", "update_replaces_every_field", "find_follows_changes")
-forget_owner("renew", "renew_moves_the_end", "find_follows_changes")
-forget_owner("rotate", "rotate_moves_a_session", "find_follows_changes", "one_of_parallel_rotations_wins")
-
-
-@noticed_by(
-    "a_record_expires_exactly_at_its_end",
-    "a_retired_record_is_loaded_until_its_end",
-    "create_takes_the_place_of_an_expired_record",
-    "find_answers_nothing_that_is_not_live",
-    "purge_deletes_what_has_expired_and_counts_it",
-    "purge_goes_by_the_end_as_it_is_now",
-    "renew_moves_the_end",
-    "renew_never_revives",
-    "rotate_never_overwrites",
-    "rotate_of_what_is_not_live_changes_nothing",
-    "update_never_revives_an_expired_record",
-    "update_replaces_every_field",
-)
-class Late(MemorySessionAdapter):
-    """Its clock is half a second slow."""
-
-    @property
-    def clock(self):
-        return lambda: self.given() - 0.5
-
-    @clock.setter
-    def clock(self, clock):
-        self.given = clock
-
-
 @noticed_by("destroy_removes_a_record")
 class DestroyKeepsLive(MemorySessionAdapter):
     async def destroy(self, handle):
@@ -249,92 +179,3 @@ class DestroyRevivesGhosts(Ghosts):
 class CreateMindsGhosts(Ghosts):
     async def create(self, handle, record):
         return self.ghost(handle, "destroyed") is None and await super().create(handle, record)
-
-
-@noticed_by("renew_never_moves_the_end_earlier")
-class RenewEndsTheEndless(MemorySessionAdapter):
-    async def renew(self, handle, expires_at):
-        current = self._get(handle)
-        if current is None or current.expires_at is not None or expires_at is None:
-            return await super().renew(handle, expires_at)
-        self._put(handle, replace(current, version=current.version + 1, expires_at=expires_at))
-        return True
-
-
-@noticed_by("renew_counts_as_a_change")
-class RenewCountsNoLateEnd(MemorySessionAdapter):
-    async def renew(self, handle, expires_at):
-        current = self._get(handle)
-        if current is None or current.retired or not late(self, current, expires_at):
-            return await super().renew(handle, expires_at)
-        self._put(handle, replace(current, expires_at=latest(current.expires_at, expires_at)))
-        return True
-
-
-@noticed_by("rotate_with_grace")
-class GraceIsAMinute(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        return await super().rotate(old, new, record, grace=min(grace, RETIRED_SECONDS))
-
-
-@noticed_by("rotate_with_grace")
-class GraceIsWholeSeconds(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        return await super().rotate(old, new, record, grace=float(int(grace)))
-
-
-def find(name: str, answers: Callable[[str, str | None], bool], *tests: str) -> None:
-    """Register an adapter that takes another owner for the one that is asked for."""
-
-    async def call(self, owner):
-        found = dict(await MemorySessionAdapter.find(self, owner))
-        live = {handle: record for handle, record in self._records.items() if self._get(handle) and not record.retired}
-        return {**found, **{handle: record for handle, record in live.items() if answers(owner, record.owner)}}
-
-    noticed_by("find_answers_an_owners_live_records", *tests)(type(name, (MemorySessionAdapter,), {"find": call}))
-
-
-find("FindTakesNothingForAll", lambda asked, owner: asked == "")
-find("FindTakesABeginning", lambda asked, owner: asked != "" and owner is not None and owner.startswith(asked))
-find("FindIgnoresCase", lambda asked, owner: owner is not None and owner.lower() == asked.lower())
-for text in ("None", "null"):
-    find(f"FindTakes{text.title()}ForNobody", lambda asked, owner, text=text: owner is None and asked == text)
-for text in ("%", "*"):
-    find(f"FindTakes{ord(text)}ForAnything", lambda asked, owner, text=text: owner is not None and asked == text)
-
-
-def find_dead(kind: str, *tests: str) -> None:
-    """Register an adapter that finds what is dead."""
-
-    async def call(self, owner):
-        dead = {handle: past for handle, past in self.past.items() if self.ghost(handle, kind) and past.owner == owner}
-        return {**await MemorySessionAdapter.find(self, owner), **dead}
-
-    noticed_by(*tests)(type(f"FindAnswers{kind.title()}", (Ghosts,), {"find": call}))
-
-
-find_dead("destroyed", "find_answers_nothing_that_is_not_live", "nothing_survives_a_parallel_destroy")
-find_dead("expired", "find_answers_nothing_that_is_not_live")
-find_dead("retired", "find_answers_nothing_that_is_not_live", "find_follows_changes", "one_of_parallel_rotations_wins")
-
-
-@noticed_by("find_sees_a_renewed_record_past_its_first_end")
-class FindForgetsTheRenewed(Ghosts):
-    async def find(self, owner):
-        found = await super().find(owner)
-        return {handle: record for handle, record in found.items() if record.created_at + 1200 > self.clock()}
-
-
-@noticed_by("find_sees_a_renewed_record_past_its_first_end")
-class PurgeGoesByTheFirstEnd(MemorySessionAdapter):
-    async def purge(self):
-        old = [handle for handle, record in self._records.items() if record.created_at + 1200 <= self.clock()]
-        for handle in old:
-            await self.destroy(handle)
-        return len(old)
-
-
-@noticed_by("find_answers_nothing_that_is_not_live")
-class FindAnswersCreatedRetired(MemorySessionAdapter):
-    async def find(self, owner):
-        return {handle: r for handle, r in self._records.items() if self._get(handle) and r.owner == owner}

@@ -13,8 +13,9 @@ from aiohttp_spry_session.testing import AdapterContract, FakeClock
 from aiohttp_spry_session.testing.contract import moves
 from aiohttp_spry_session.testing.contract.base import a_record, opened
 
-from . import broken_ghosts, broken_moves  # noqa: F401 - add their adapters to BREAKS
+from . import broken_fields, broken_finds, broken_ghosts, broken_moves  # noqa: F401 - add their adapters to BREAKS
 from .broken import BREAKS
+from .broken_pairs import PAIRS
 from .strict import StrictAdapter, StrictWithoutIndex
 
 pytest_plugins = ["pytester"]
@@ -31,6 +32,16 @@ class Pretending(InProcess):
     """Declares what an adapter in memory cannot keep."""
 
     shares_store = True
+
+
+class OnOneStore(AdapterContract):
+    """What two adapters on one ``dict`` declare."""
+
+    finds_owners = purges = fails_when_closed = False
+
+
+class Alone(OnOneStore):
+    shares_store = False
 
 
 class PretendingToFail(InProcess):
@@ -96,6 +107,14 @@ def test_what_is_left_in_a_retired_record_is_told(monkeypatch, change, told):
 async def test_a_broken_adapter_is_noticed(broken):
     """Each breach is noticed by the tests that are about it."""
     assert await failing(InProcess, broken, BREAKS[broken]) == BREAKS[broken]
+
+
+@pytest.mark.parametrize("broken", PAIRS, ids=lambda broken: broken.__name__)
+async def test_a_broken_pair_is_noticed(broken):
+    """Two adapters that do not exclude each other are noticed, though each of them is right when it is alone."""
+    records = {}
+    assert await failing(OnOneStore, lambda: broken(records), PAIRS[broken]) == PAIRS[broken]
+    assert await failing(Alone, lambda: broken({}), PAIRS[broken]) == set()
 
 
 def test_every_test_can_fail():
