@@ -152,18 +152,20 @@ class MemorySessionAdapter(SessionAdapter):
 
     def _put(self, handle: str, record: SessionRecord) -> None:
         previous = self._records.get(handle)
+        when = self._slice_of(record)
+        past = None if previous is None else self._slice_of(previous)
+        if previous is not None:
+            if past == when and previous.owner == record.owner:
+                self._records[handle] = record
+                return
+            # Taken out, so that records, owners and ends go on sharing one string: here, the one that came now.
+            self._forget(handle, previous)
         self._records[handle] = record
-        if previous is None:
-            self._own(handle, record)
-            self._enqueue(handle, self._slice_of(record))
-            return
-        if previous.owner != record.owner:
-            self._disown(handle, previous)
-            self._own(handle, record)
-        past, when = self._slice_of(previous), self._slice_of(record)
+        self._own(handle, record)
         if past != when:
             self._enqueue(handle, when)
-            self._tidy(past)
+            if past is not None:
+                self._tidy(past)
 
     def _forget(self, handle: str, record: SessionRecord) -> None:
         del self._records[handle]
