@@ -1,7 +1,6 @@
 """Batches of operations on SQLite: one statement for many loads, one transaction for many writes.
 
-Around every step of a statement the interpreter's lock may change hands, which in a busy process takes longer than the
-step itself. So the usual batch takes few steps and few calls; only what is unusual is carried out one by one.
+The usual batch takes few statements and few calls; only what is unusual is carried out one by one.
 """
 
 from __future__ import annotations
