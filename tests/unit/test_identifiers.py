@@ -55,7 +55,7 @@ def test_known_generator_needs_no_trial():
     assert len(source.new_now()) == 43
 
 
-GARBAGE = [None, 7, b"bytes", "", " ", "a b", "a;b", 'a"', "\xe9", "a\n", "x" * 11, "\ud800", ["a"], object()]
+GARBAGE = [None, 7, b"bytes", "", " ", "a b", "a;b", 'a"', "\xe9", "a\n", "x" * 11, "\ud800", ["a"], ...]
 
 
 @pytest.mark.parametrize("made", GARBAGE, ids=repr)

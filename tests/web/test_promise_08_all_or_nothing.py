@@ -17,7 +17,9 @@ class HandlerError(Exception):
     """What a handler did not expect."""
 
 
-@pytest.mark.parametrize("error", [HandlerError, TimeoutError, lambda: SessionValueError("told so")], ids=str)
+@pytest.mark.parametrize(
+    "error", [HandlerError, TimeoutError, lambda: SessionValueError("told so")], ids=["own", "time-out", "library's"]
+)
 @pytest.mark.parametrize("new", [True, False], ids=["new", "known"])
 @pytest.mark.parametrize("action", PLAIN)
 async def test_unexpected_error_discards(visit, manager, store, clock, error, new, action):
