@@ -16,9 +16,9 @@ from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire
 from ..events import logger
 from ..exceptions import AdapterError
 from . import redis_scripts as scripts
-from .redis_connections import FAILURES, Cluster, Server
+from .redis_connections import FAILURES, Call, Closed, Cluster, Connections, Server
 from .redis_owners import OwnerIndex
-from .redis_records import encode, end_of, pack_time, time_to_live, to_str
+from .redis_records import decode_plain, encode, end_of, pack_time, time_to_live, to_str
 from .redis_scripts import LEASE_SECONDS
 from .redis_sessions import KeptSessions
 
@@ -41,9 +41,9 @@ class RedisSessionAdapter(SessionAdapter):
     with ``maxmemory-policy noeviction``, and persistence where a restart of the server must not end every session.
 
     :param client_or_url: a ``redis.asyncio.Redis`` (also one of ``Sentinel.master_for``) or ``RedisCluster``, which
-        stays open after :meth:`close` and of which two connections are used (two for each node); or a URL as redis-py
-        takes it, ``redis://user:password@host:6379/0``, ``rediss://...`` for TLS, ``unix:///path``, whose connections
-        open and close with the adapter.
+        is left alone otherwise; or a URL as redis-py takes it, ``redis://user:password@host:6379/0``, ``rediss://...``
+        for TLS, ``unix:///path``. The adapter makes two connections of its own (two for each node), as the client or
+        the URL says, which open and close with it.
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
     :param prefix: what every key begins with; applications with different prefixes do not see each other's sessions.
     :raises ValueError: for an unusable option. No message repeats the URL, which may hold a password.
@@ -61,21 +61,34 @@ class RedisSessionAdapter(SessionAdapter):
             raise ValueError(f"prefix must be a str, not {type(prefix).__name__}")
         self.prefix = prefix
         self._source = _checked(client_or_url)
-        self._own: Redis | None = None
         self._kept = KeptSessions(prefix, lambda: self.clock())
         self._owners = OwnerIndex(self._kept)
 
     async def load(self, handle: str) -> SessionRecord | None:
-        stored = await self._kept.peek(handle)
-        if stored is None or stored.record.is_expired(self.clock()) or not await self._kept.is_settled(handle, stored):
+        kept = self._kept
+        data = await kept.connections.get(kept.key(handle))
+        if data is None:
             return None
-        return stored.record
+        record = decode_plain(data)
+        if record is None:
+            stored = kept.read(handle, data)
+            if stored is None:
+                return None
+            record = stored.record
+            if stored.pending and not (record.is_expired(self.clock()) or await kept.is_settled(handle, stored)):
+                return None
+        return None if record.is_expired(self.clock()) else record
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
         return bool(await self._write_new(handle, record, ttl=self._kept.ttl(record.expires_at)))
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
-        return await self._replace(handle, record)
+        kept, now = self._kept, self.clock()
+        arguments = (pack_time(now), encode(record), time_to_live(end_of(record.expires_at) - now), b"")
+        answer = await kept.connections.run(Call(kept.key(handle), scripts.UPDATE, arguments))
+        if answer == scripts.DONE:
+            return True
+        return answer != scripts.REFUSED and await self._replace(handle, record, answer)
 
     async def destroy(self, handle: str) -> None:
         await self._kept.run(self._kept.key(handle), scripts.DESTROY)
@@ -131,10 +144,9 @@ class RedisSessionAdapter(SessionAdapter):
 
         :raises AdapterError: where the server answers, but refuses the user or a command.
         """
-        client = self._source
-        if isinstance(client, str):
-            client = self._own = _client_of(client)
-        self._kept.connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client)
+        client = _client_of(self._source) if isinstance(self._source, str) else self._source
+        connections: Connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client)
+        self._kept.connections = connections
         try:
             await self._kept.peek("")
         except AdapterError:
@@ -151,12 +163,8 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def close(self) -> None:
         """Finish what is under way; close the connections, where the adapter opened them."""
-        connections, self._kept.connections = self._kept.connections, None
-        own, self._own = self._own, None
-        if connections is not None:
-            await connections.drain()
-        if own is not None:
-            await own.aclose()
+        connections, self._kept.connections = self._kept.connections, Closed()
+        await connections.close()
 
     async def _write_new(self, handle: str, record: SessionRecord, *, origin: str | None = None, ttl: bytes) -> int:
         """Store a new record, in its owner's index first; return ``REFUSED``, or the server's time in seconds."""
@@ -168,12 +176,19 @@ class RedisSessionAdapter(SessionAdapter):
                 return int(answer)
         raise AdapterError("create", _TOO_SLOW)
 
-    async def _replace(self, handle: str, record: SessionRecord, *, lease: bytes = b"") -> bool:
-        """Replace the previous version; with a ``lease`` of a reservation only as long as that holds."""
+    async def _replace(
+        self, handle: str, record: SessionRecord, answer: int | None = None, *, lease: bytes = b""
+    ) -> bool:
+        """Replace the previous version; with a ``lease`` of a reservation only as long as that holds.
+
+        :param answer: what the server answered to the first attempt, where there was one.
+        """
         indexed = -math.inf
         for _ in range(_MAX_ATTEMPTS):
-            value, ttl = encode(record, indexed=indexed), self._kept.ttl(record.expires_at)
-            answer = await self._kept.run(self._kept.key(handle), scripts.UPDATE, self._kept.now(), value, ttl, lease)
+            if answer is None:
+                value, ttl = encode(record, indexed=indexed), self._kept.ttl(record.expires_at)
+                key, now = self._kept.key(handle), self._kept.now()
+                answer = await self._kept.run(key, scripts.UPDATE, now, value, ttl, lease)
             if answer == scripts.IS_PENDING:
                 if await self.load(handle) is None:
                     return False
@@ -183,6 +198,7 @@ class RedisSessionAdapter(SessionAdapter):
                 return False
             else:
                 indexed, lease = await self._indexed(handle, record)
+            answer = None
         raise AdapterError("update", _TOO_SLOW)
 
     async def _indexed(self, handle: str, record: SessionRecord) -> tuple[float, bytes]:

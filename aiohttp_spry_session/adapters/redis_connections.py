@@ -1,8 +1,8 @@
 """Ways to the Redis server, or servers: calls that arrive together travel together, and none is ever sent twice.
 
 redis-py repeats a command whose answer was lost, by default up to ten times. A repeated write may be a second one, so
-calls go straight to the client's connections here, past its retries. Only what the server says it has not carried out
-(an unknown script, a key that lives elsewhere) is sent again.
+calls go past its retries here. Only what the server says it has not carried out (an unknown script, a key that lives
+elsewhere) is sent again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import (
     AskError,
     ClusterCrossSlotError,
@@ -23,16 +25,16 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisClusterException,
     RedisError,
-    ResponseError,
     SlotNotCoveredError,
 )
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from ..exceptions import AdapterError
 from .batching import Batcher
+from .redis_pipe import Pipe
 from .redis_scripts import Script
 
-__all__ = ["ANSWER_SECONDS", "FAILURES", "Call", "Cluster", "Connections", "Server"]
+__all__ = ["ANSWER_SECONDS", "FAILURES", "Call", "Closed", "Cluster", "Connections", "Server"]
 
 ANSWER_SECONDS = 4.0
 """After this time an answer counts as lost, and its connection as dead."""
@@ -42,68 +44,104 @@ FAILURES = (RedisError, RedisClusterException, OSError)
 
 _MAX_REDIRECTIONS = 4
 _LOOK_SECONDS = 1.0
-_Command = tuple[bytes, ...]
+_REDIRECTIONS = (MovedError, AskError)
+_FOUR = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n" + 5 * b"$%d\r\n%b\r\n"
+"""What the scripts that are run most often have: four arguments. Filled at once it takes half of the time."""
+_PLAIN = frozenset((int, bytes, type(None)))
+"""The types of answers that need no second look."""
+_ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
 
 class Call(NamedTuple):
-    """One command for one key: a script, or where there is none, ``GET``."""
+    """A script for one key."""
 
     key: bytes
-    script: Script | None = None
-    arguments: tuple[bytes, ...] = ()
+    script: Script
+    arguments: tuple[bytes, ...]
 
-    def command(self) -> _Command:
-        if self.script is None:
-            return b"GET", self.key
-        return b"EVALSHA", self.script.sha, b"1", self.key, *self.arguments
+    def by_name(self) -> bytes:
+        """Return the command for a server that knows the script."""
+        key, script, arguments = self
+        if len(arguments) != 4:
+            return _pack(b"EVALSHA", script.sha, b"1", key, *arguments)
+        now, value, ttl, lease = arguments
+        return _FOUR % (script.sha, len(key), key, len(now), now, len(value), value, len(ttl), ttl, len(lease), lease)
 
-    def whole_command(self) -> _Command:
+    def whole(self) -> bytes:
         """Return the command for a server that does not know the script yet."""
-        return b"EVAL", cast("Script", self.script).source, b"1", self.key, *self.arguments
+        return _pack(b"EVAL", self.script.source, b"1", self.key, *self.arguments)
 
 
 class Connections(Protocol):
-    """Carries out calls; what a server answers is in bytes, whatever the client was told to decode."""
+    """Carries out reads and scripts; what a server answers is in bytes, whatever the client was told to decode."""
 
-    async def call(self, call: Call) -> Any:
-        """Return the answer; raise what the call failed with."""
+    def get(self, key: bytes, /) -> Awaitable[bytes | None]:
+        """Return what is kept at a key; raise what that failed with."""
         ...
 
-    async def drain(self) -> None:
-        """Wait for what is under way."""
+    def run(self, call: Call, /) -> Awaitable[Any]:
+        """Return the answer of a script; raise what it failed with."""
         ...
+
+    async def close(self) -> None:
+        """Wait for what is under way, and close the connections."""
+        ...
+
+
+class Closed:
+    """No connections: the adapter is not open."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        raise AdapterError(
+            "call", "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+        )
+
+    async def run(self, call: Call) -> Any:
+        return await self.get(call.key)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 class Server:
-    """One server: a standalone one, or the master that a Sentinel names. Takes two connections of the client's pool."""
+    """One server: a standalone one, or the master that a Sentinel names. Makes two connections, as the client does."""
 
     def __init__(self, client: Redis) -> None:
-        self._pool: Any = client.connection_pool
-        self._reads: Batcher[Call, Any] = Batcher(partial(self._send, _read_all))
-        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, _carry_out))
+        make = cast("Any", client.connection_pool).make_connection
+        self._pipes = Pipe(make), Pipe(make)
+        reads, writes = self._pipes
+        self._reads: Batcher[bytes, Any] = Batcher(partial(self._send, reads, _read))
+        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, writes, _run))
+        self.get = self._reads.submit
+        self.run = self._writes.submit
 
-    async def call(self, call: Call) -> Any:
-        return await (self._reads if call.script is None else self._writes).submit(call)
-
-    async def drain(self) -> None:
+    async def close(self) -> None:
         await self._reads.drain()
         await self._writes.drain()
+        for pipe in self._pipes:
+            await pipe.close()
 
-    async def _send(self, carry_out: _CarryOut, calls: list[Call]) -> Sequence[Any]:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            connection = await self._pool.get_connection()
-            try:
-                results = await carry_out(connection, calls)
-                if any(isinstance(result, ReadOnlyError) for result in results):
-                    # A failover made the server a replica; a new connection may lead to the new master.
-                    await connection.disconnect()
-            finally:
-                await self._pool.release(connection)
-        if any(isinstance(result, MovedError | ClusterCrossSlotError) for result in results):
-            raise AdapterError(
-                "call", "the server is a node of a Redis Cluster: pass a redis.asyncio.RedisCluster client"
-            )
+    async def _send(self, pipe: Pipe, carry_out: _CarryOut, operations: list[Any]) -> Sequence[Any]:
+        results = await carry_out(pipe, operations)
+        if _PLAIN.issuperset(map(type, results)):
+            return results
+        for result in results:
+            if isinstance(result, ReadOnlyError):
+                # A failover made the server a replica; a new connection may lead to the new master.
+                await pipe.close()
+            elif isinstance(result, MovedError | ClusterCrossSlotError):
+                raise AdapterError(
+                    "call", "the server is a node of a Redis Cluster: pass a redis.asyncio.RedisCluster client"
+                )
         return results
+
+
+class _Node(NamedTuple):
+    """The ways to one node of a Cluster."""
+
+    pipes: tuple[Pipe, Pipe]
+    reads: Batcher[bytes, Any]
+    writes: Batcher[Call, Any]
 
 
 class Cluster:
@@ -111,63 +149,73 @@ class Cluster:
 
     def __init__(self, client: RedisCluster) -> None:
         self._client = client
-        self._batchers: dict[tuple[str, bool], Batcher[Call, Any]] = {}
+        self._nodes: dict[str, _Node] = {}
 
-    async def call(self, call: Call) -> Any:
-        # Bytes are what the slot is computed from, whatever the client's type says.
-        key = cast("str", call.key)
+    async def get(self, key: bytes) -> bytes | None:
+        return cast("bytes | None", await (await self._node_of(key)).reads.submit(key))
+
+    async def run(self, call: Call) -> Any:
+        return await (await self._node_of(call.key)).writes.submit(call)
+
+    async def close(self) -> None:
+        for node in self._nodes.values():
+            await node.reads.drain()
+            await node.writes.drain()
+            for pipe in node.pipes:
+                await pipe.close()
+
+    async def _node_of(self, key: bytes) -> _Node:
+        # Bytes are what the slot is computed from, whatever the client's type says. The node is the master.
+        text = cast("str", key)
         try:
-            node: Any = self._client.get_node_from_key(key)
+            found: Any = self._client.get_node_from_key(text)
         except SlotNotCoveredError:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._client.initialize()
                 await self._client.nodes_manager.initialize()
-            node = self._client.get_node_from_key(key)
-        route = (node.name, call.script is None)
-        batcher = self._batchers.get(route)
-        if batcher is None:
-            batcher = self._batchers[route] = Batcher(partial(self._send, node.name))
-        return await batcher.submit(call)
+            found = self._client.get_node_from_key(text)
+        name: str = found.name
+        node = self._nodes.get(name)
+        if node is None:
+            make = partial(self._connection_to, name)
+            reads, writes = Pipe(make), Pipe(make)
+            node = self._nodes[name] = _Node(
+                (reads, writes), Batcher(partial(self._send, reads, _get)), Batcher(partial(self._send, writes, _run))
+            )
+        return node
 
-    async def drain(self) -> None:
-        for batcher in self._batchers.values():
-            await batcher.drain()
+    def _connection_to(self, name: str) -> Any:
+        return _connection_to(self._client.get_node(node_name=name))
 
-    async def _send(self, name: str, calls: list[Call]) -> Sequence[Any]:
+    async def _send(self, pipe: Pipe, carry_out: _CarryOut, operations: list[Any]) -> Sequence[Any]:
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                results = await self._ask_node(self._client.get_node(node_name=name), calls)
-                astray = [index for index, result in enumerate(results) if isinstance(result, _REDIRECTIONS)]
-                for index in astray:
-                    results[index] = await self._follow(calls[index], results[index])
+            results = await carry_out(pipe, operations)
+            astray = [index for index, result in enumerate(results) if isinstance(result, _REDIRECTIONS)]
+            for index in astray:
+                results[index] = await self._follow(carry_out, operations[index], results[index])
         except FAILURES:
             await self._look_around()
             raise
-        if astray or any(isinstance(result, LostConnectionError) for result in results):
+        if astray or any(isinstance(result, LostConnectionError | OSError) for result in results):
             await self._look_around()
         return results
 
-    async def _follow(self, call: Call, redirection: Any) -> Any:
+    async def _follow(self, carry_out: _CarryOut, operation: Any, redirection: Any) -> Any:
         """Send a call to where its key is; a redirected call was not carried out."""
         for _ in range(_MAX_REDIRECTIONS):
             node = self._client.get_node(redirection.host, redirection.port)
             if node is None:
                 await self._look_around()
                 node = self._client.get_node(redirection.host, redirection.port)
-            (redirection,) = await self._ask_node(node, [call], asking=isinstance(redirection, AskError))
+            # The node's own pipes may be in use.
+            pipe = Pipe(partial(_connection_to, node))
+            try:
+                (redirection,) = await carry_out(pipe, [operation], asking=isinstance(redirection, AskError))
+            finally:
+                await pipe.close()
             if not isinstance(redirection, _REDIRECTIONS):
                 break
         return redirection
-
-    async def _ask_node(self, node: ClusterNode | None, calls: list[Call], *, asking: bool = False) -> list[Any]:
-        if node is None:
-            raise LostConnectionError("the node has left the cluster")
-        connection = node.acquire_connection()
-        try:
-            await _refresh(connection)
-            return await _carry_out(connection, calls, asking=asking)
-        finally:
-            node.release(connection)
 
     async def _look_around(self) -> None:
         """Ask the cluster which node holds what now; where nobody answers, the next failure asks again."""
@@ -176,65 +224,55 @@ class Cluster:
                 await self._client.nodes_manager.initialize()
 
 
-_REDIRECTIONS = (MovedError, AskError)
-_CarryOut = Callable[[Any, list[Call]], Awaitable[list[Any]]]
+_CarryOut = Callable[..., Awaitable[list[Any]]]
 
 
-async def _read_all(connection: Any, calls: list[Call]) -> list[Any]:
+def _connection_to(node: ClusterNode | None) -> Any:
+    if node is None:
+        raise LostConnectionError("the node has left the cluster")
+    return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
+
+
+async def _read(pipe: Pipe, keys: list[bytes]) -> list[Any]:
     """Read many keys of one server with one command."""
-    if len(calls) == 1:
-        return await _carry_out(connection, calls)
-    (values,) = await _converse(connection, [(b"MGET", *(call.key for call in calls))])
+    if len(keys) == 1:
+        return await _get(pipe, keys)
+    (values,) = await pipe.converse(_pack(b"MGET", *keys), 1, ANSWER_SECONDS)
     if isinstance(values, Exception):
-        return [values] * len(calls)
+        return [values] * len(keys)
     # It passes over a key that holds something else than a string as if there were none; GET tells.
-    missing = [index for index, value in enumerate(values) if value is None]
-    if missing:
-        for index, value in zip(missing, await _carry_out(connection, [calls[i] for i in missing]), strict=True):
+    if None in values:
+        missing = [index for index, value in enumerate(values) if value is None]
+        for index, value in zip(missing, await _get(pipe, [keys[index] for index in missing]), strict=True):
             values[index] = value
     return cast("list[Any]", values)
 
 
-async def _carry_out(connection: Any, calls: list[Call], *, asking: bool = False) -> list[Any]:
+async def _get(pipe: Pipe, keys: list[bytes], *, asking: bool = False) -> list[Any]:
+    """Read each key with a command of its own: those of a Cluster's node have not one slot."""
+    return await _converse(pipe, [_pack(b"GET", key) for key in keys], asking=asking)
+
+
+async def _run(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> list[Any]:
     """Return for each call its answer or what it failed with; the whole script goes where its name is unknown."""
-    results = await _converse(connection, [call.command() for call in calls], asking=asking)
+    results = await _converse(pipe, [call.by_name() for call in calls], asking=asking)
+    if _PLAIN.issuperset(map(type, results)):
+        return results
     unknown = [index for index, result in enumerate(results) if isinstance(result, NoScriptError)]
     if unknown:
-        again = await _converse(connection, [calls[index].whole_command() for index in unknown], asking=asking)
+        again = await _converse(pipe, [calls[index].whole() for index in unknown], asking=asking)
         for index, result in zip(unknown, again, strict=True):
             results[index] = result
     return results
 
 
-async def _converse(connection: Any, commands: list[_Command], *, asking: bool = False) -> list[Any]:
-    if asking:
-        commands = [part for command in commands for part in ((b"ASKING",), command)]
-    await connection.send_packed_command(b"".join(map(_pack, commands)))
-    results: list[Any] = []
-    for _ in commands:
-        try:
-            results.append(await connection.read_response(disable_decoding=True))
-        except ResponseError as error:
-            results.append(error)
-        except (RedisError, OSError) as error:
-            # The connection is gone; what was answered before counts.
-            results += [error] * (len(commands) - len(results))
-            break
-    return results[1::2] if asking else results
+async def _converse(pipe: Pipe, commands: list[bytes], *, asking: bool) -> list[Any]:
+    if not asking:
+        return await pipe.converse(b"".join(commands), len(commands), ANSWER_SECONDS)
+    packed = b"".join([_ASKING + command for command in commands])
+    return (await pipe.converse(packed, 2 * len(commands), ANSWER_SECONDS))[1::2]
 
 
-def _pack(command: _Command) -> bytes:
+def _pack(*parts: bytes) -> bytes:
     """Return a command as it is sent; redis-py's own way to it takes longer than the rest of a read."""
-    return b"*%d\r\n" % len(command) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in command])
-
-
-async def _refresh(connection: Any) -> None:
-    """Give up a connection that the other side has closed while nobody used it, as a pool does."""
-    if connection.is_connected:
-        look = getattr(connection, "can_read", None) or connection.can_read_destructive
-        try:
-            stale = await look()
-        except (RedisError, OSError):
-            stale = True
-        if stale:
-            await connection.disconnect()
+    return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])

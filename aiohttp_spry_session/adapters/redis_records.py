@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..adapter import SessionRecord
@@ -26,6 +27,7 @@ __all__ = [
     "RETIRED",
     "Stored",
     "decode",
+    "decode_plain",
     "encode",
     "end_of",
     "pack_time",
@@ -74,6 +76,16 @@ def encode(record: SessionRecord, *, indexed: float = -math.inf, origin: str | N
     return header + owner + link + record.payload
 
 
+def decode_plain(data: bytes) -> SessionRecord | None:
+    """Return the record of a session without an owner; ``None`` where there is more, or less, to find out."""
+    if len(data) < _header.size:
+        return None
+    form, state, has_owner, version, created_at, end, _, _, origin_size = _header.unpack_from(data)
+    if form != FORMAT or has_owner or origin_size or state != LIVE:
+        return None
+    return SessionRecord(data[_header.size :], int(version), created_at, None if end == _NEVER else end)
+
+
 def decode(data: bytes) -> Stored | None:
     """Return what the bytes say; ``None`` where they are no record of ours."""
     if len(data) < _header.size or data[0] != FORMAT:
@@ -105,12 +117,14 @@ def time_to_live(seconds: float) -> bytes:
     """
     if seconds == _NEVER:
         return b""
-    return b"%d" % (min(max(math.ceil(seconds * 1000), 0), _MAX_MILLISECONDS) + _SLACK_MILLISECONDS)
+    milliseconds = math.ceil(seconds * 1000)
+    if not 0 <= milliseconds <= _MAX_MILLISECONDS:
+        milliseconds = 0 if milliseconds < 0 else _MAX_MILLISECONDS
+    return b"%d" % (milliseconds + _SLACK_MILLISECONDS)
 
 
-def pack_time(value: float) -> bytes:
-    """Return a time for a script, exact."""
-    return struct.pack(">d", value)
+pack_time: Callable[[float], bytes] = struct.Struct(">d").pack
+"""Returns a time for a script, exact."""
 
 
 def to_bytes(text: str) -> bytes:

@@ -7,9 +7,8 @@ from typing import Any
 
 from ..adapter import successor_of
 from ..events import logger
-from ..exceptions import AdapterError
 from . import redis_scripts as scripts
-from .redis_connections import Call, Connections
+from .redis_connections import Call, Closed, Connections
 from .redis_records import Stored, decode, end_of, pack_time, time_to_live, to_bytes
 from .redis_scripts import Script
 
@@ -19,23 +18,19 @@ __all__ = ["KeptSessions", "follow"]
 class KeptSessions:
     """What the adapter and its index of owners have in common."""
 
-    connections: Connections | None = None
-
     def __init__(self, prefix: str, clock: Callable[[], float]) -> None:
         self.prefix = prefix
         self.clock = clock
+        self.connections: Connections = Closed()
+        self._sessions = to_bytes(f"{prefix}s:")
 
-    async def run(self, key: bytes, script: Script | None = None, *arguments: bytes) -> Any:
-        """Run a script on one key, or where there is none read it."""
-        if self.connections is None:
-            raise AdapterError(
-                "call", "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
-            )
-        return await self.connections.call(Call(key, script, arguments))
+    async def run(self, key: bytes, script: Script, *arguments: bytes) -> Any:
+        """Run a script on one key."""
+        return await self.connections.run(Call(key, script, arguments))
 
     def key(self, handle: str) -> bytes:
         """Return the key that holds a session."""
-        return to_bytes(f"{self.prefix}s:{handle}")
+        return self._sessions + handle.encode("utf-8", "surrogatepass")
 
     def owner_key(self, owner: str) -> bytes:
         """Return the key that holds an owner's index."""
@@ -51,9 +46,11 @@ class KeptSessions:
 
     async def peek(self, handle: str) -> Stored | None:
         """Return what is kept for a handle, whatever its state; ``None`` for nothing, and for what cannot be read."""
-        data = await self.run(self.key(handle))
-        if data is None:
-            return None
+        data = await self.connections.get(self.key(handle))
+        return None if data is None else self.read(handle, data)
+
+    def read(self, handle: str, data: bytes) -> Stored | None:
+        """Return what was kept for a handle; ``None`` for what cannot be read."""
         stored = decode(data)
         if stored is None:
             logger.error("the stored session %s is corrupt and counts as absent", handle)

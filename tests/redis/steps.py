@@ -18,7 +18,6 @@ class Steps:
     """Stands between an open adapter and its connections."""
 
     def __init__(self, adapter: RedisSessionAdapter) -> None:
-        assert adapter._kept.connections is not None
         self._connections: Connections = adapter._kept.connections
         self._before: dict[Script | None, Callable[[], Awaitable[Any]]] = {}
         self._lost: set[Script | None] = set()
@@ -43,17 +42,23 @@ class Steps:
         self._cut.clear()
         self._lost.clear()
 
-    async def call(self, call: Call) -> Any:
-        self.scripts.append(call.script)
-        do = self._before.pop(call.script, None)
+    async def get(self, key: bytes) -> bytes | None:
+        return await self._step(None, lambda: self._connections.get(key))
+
+    async def run(self, call: Call) -> Any:
+        return await self._step(call.script, lambda: self._connections.run(call))
+
+    async def close(self) -> None:
+        await self._connections.close()
+
+    async def _step(self, script: Script | None, carry_out: Callable[[], Awaitable[Any]]) -> Any:
+        self.scripts.append(script)
+        do = self._before.pop(script, None)
         if do is not None:
             await do()
-        if call.script in self._cut:
+        if script in self._cut:
             raise LostConnectionError("cut")
-        answer = await self._connections.call(call)
-        if call.script in self._lost:
+        answer = await carry_out()
+        if script in self._lost:
             raise LostConnectionError("the answer is lost")
         return answer
-
-    async def drain(self) -> None:
-        await self._connections.drain()

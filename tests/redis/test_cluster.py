@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from unittest.mock import AsyncMock
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
@@ -15,7 +14,7 @@ from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapters import redis_connections
 from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_connections import Call
+from aiohttp_spry_session.adapters.redis_pipe import Pipe
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisCluster as ClusterServers
 
@@ -111,15 +110,6 @@ async def test_connections_that_were_closed_while_idle_cost_nothing(
     assert all(await asyncio.gather(*(adapter.update(handle, record(2)) for handle in HANDLES)))
 
 
-async def test_a_connection_with_an_answer_too_many_is_given_up() -> None:
-    """What is left from before would be taken for the answer to the next call."""
-    for look in (True, False, LostConnectionError("gone")):
-        connection = AsyncMock(is_connected=True)
-        connection.can_read.side_effect = [look]
-        await redis_connections._refresh(connection)
-        assert connection.disconnect.await_count == (look is not False)
-
-
 async def test_a_client_that_has_not_connected_yet(
     redis_cluster: ClusterServers, prefix: str, record: MakeRecord
 ) -> None:
@@ -195,19 +185,20 @@ async def test_a_redirection_to_nowhere_fails(
 ) -> None:
     """A node that nobody knows, and redirections in a circle, end in an error."""
     await adapter.create("h", record())
-    real = redis_connections._carry_out
+    real = Pipe.converse
 
-    async def answer(text: str) -> None:
-        async def carry_out(connection: object, calls: list[Call], *, asking: bool = False) -> list[object]:
-            return [redis_connections.MovedError(text)] * len(calls)
+    def answer(text: str) -> None:
+        async def converse(pipe: Pipe, commands: bytes, count: int, seconds: float) -> list[object]:
+            pipe._make()
+            return [redis_connections.MovedError(text)] * count
 
-        monkeypatch.setattr(redis_connections, "_carry_out", carry_out)
+        monkeypatch.setattr(Pipe, "converse", converse)
 
-    await answer("1 127.0.0.1:1")
+    answer("1 127.0.0.1:1")
     with pytest.raises(LostConnectionError, match="left the cluster"):
         await adapter.load("h")
-    await answer(f"1 127.0.0.1:{port_of(cluster_client, adapter, 'h')}")
+    answer(f"1 127.0.0.1:{port_of(cluster_client, adapter, 'h')}")
     with pytest.raises(redis_connections.MovedError):
         await adapter.load("h")
-    monkeypatch.setattr(redis_connections, "_carry_out", real)
+    monkeypatch.setattr(Pipe, "converse", real)
     assert await adapter._kept.run(adapter._kept.key("h"), scripts.DESTROY) == 1

@@ -29,13 +29,19 @@ class Steps:
         self._scheduler = scheduler
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def call(self, call: Call) -> Any:
+    async def get(self, key: bytes) -> bytes | None:
+        return await self._step(lambda: self._connections.get(key))
+
+    async def run(self, call: Call) -> Any:
+        return await self._step(lambda: self._connections.run(call))
+
+    async def close(self) -> None:
+        await self._connections.close()
+
+    async def _step(self, carry_out: Callable[[], Awaitable[Any]]) -> Any:
         actor = ACTOR.get()
         async with self._turns[actor]:
-            return await self._scheduler.pass_gate(actor, lambda: self._connections.call(call))
-
-    async def drain(self) -> None:
-        await self._connections.drain()
+            return await self._scheduler.pass_gate(actor, carry_out)
 
 
 Prepare = Callable[[str], Awaitable[dict[str, Actor]]]
@@ -48,7 +54,6 @@ async def play(
 ) -> None:
     """Run the actors in one order of their steps, under a name of its own."""
     connections = adapter._kept.connections
-    assert connections is not None
     actors = await prepare(name)
     scheduler = Scheduler(choose)
     adapter._kept.connections = Steps(connections, scheduler)
