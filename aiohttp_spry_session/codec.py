@@ -12,12 +12,15 @@ from zlib import crc32
 
 import msgspec
 
+from .exceptions import SessionTooLargeError
+
 __all__ = ["Codec", "JSONCodec", "pack", "read_codec", "unpack"]
 
 _MAX_DEPTH = 64
 # Left as they are, to be noticed as mapping keys: turned into str, two keys could become one (CVE-2026-25480).
 _KEPT = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+_TOO_LONG = "an integer past 64 bits has no exact JSON form everywhere"
 
 
 class Codec(Protocol):
@@ -55,7 +58,10 @@ class JSONCodec:
     def encode(self, value: Any) -> bytes:
         """Return the UTF-8 JSON of a value."""
         kind = type(value)
-        if kind is not str and kind is not bool and value is not None:
+        if kind is int:
+            if not _MIN_INTEGER <= value <= _MAX_INTEGER:
+                raise ValueError(_TOO_LONG)
+        elif kind is not str and kind is not bool and value is not None:
             value = msgspec.to_builtins(value, builtin_types=_KEPT)
             _check_exact(value)
         return _encode(value)
@@ -83,10 +89,16 @@ def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type)
 
 
-def pack(values: dict[str, bytes]) -> bytes:
-    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map."""
+def pack(values: dict[str, bytes], limit: int | None = None) -> bytes:
+    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map.
+
+    :raises SessionTooLargeError: where it takes more than ``limit`` bytes.
+    """
     body = _pack(values)
-    return _FORMAT + crc32(body).to_bytes(4, "big") + body
+    payload = _FORMAT + crc32(body).to_bytes(4, "big") + body
+    if limit is not None and len(payload) > limit:
+        raise SessionTooLargeError(len(payload), limit)
+    return payload
 
 
 def unpack(payload: bytes) -> dict[str, bytes]:
@@ -107,7 +119,7 @@ def _check_exact(value: Any) -> None:
                 raise ValueError(f"{item} has no JSON form")
         elif isinstance(item, int):
             if not _MIN_INTEGER <= item <= _MAX_INTEGER:
-                raise ValueError("an integer past 64 bits has no exact JSON form everywhere")
+                raise ValueError(_TOO_LONG)
         elif isinstance(item, dict | list | tuple):
             if depth == _MAX_DEPTH:
                 raise ValueError(f"nested more than {_MAX_DEPTH} deep")

@@ -7,12 +7,14 @@ some attributes unchecked; a session cookie needs the exact rules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal
 
 from multidict import CIMultiDict
 
 __all__ = [
+    "COOKIE_VALUE",
     "MAX_COOKIE_BYTES",
     "MAX_LIFETIME_SECONDS",
     "CookieWriter",
@@ -31,7 +33,9 @@ MAX_LIFETIME_SECONDS = 400 * 24 * 60 * 60
 
 _MAX_ATTRIBUTE_BYTES = 1024
 _MAX_VALUES = 4
-_COOKIE_OCTETS = bytes(octet for octet in range(0x21, 0x7F) if octet not in b'",;\\')
+COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]+")
+"""One or more cookie-octets (RFC 6265, 4.1.1)."""
+
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
@@ -39,26 +43,29 @@ _PATH = re.compile(r"/[\x20-\x3a\x3c-\x7e]*")
 
 def is_cookie_value(value: str) -> bool:
     """Whether a value is made of one or more cookie-octets (RFC 6265, 4.1.1), with no quotes around it."""
-    return value.isascii() and value != "" and not value.encode().translate(None, _COOKIE_OCTETS)
+    return COOKIE_VALUE.fullmatch(value) is not None
 
 
-def read_cookie(headers: Iterable[str], name: str) -> list[str]:
+def read_cookie(headers: Sequence[str], name: str) -> list[str]:
     """Return the first distinct values that a request's ``Cookie`` headers give for exactly this name, at most four.
 
     Only spaces and tabs around a pair are dropped, nothing is unquoted or decoded. A value comes back as it was
     sent, well-formed or not.
     """
-    values: list[str] = []
-    for header in headers:
-        for pair in header.split(";"):
-            key, separator, value = pair.partition("=")
-            if separator and key.strip(" \t") == name:
-                value = value.strip(" \t")
-                if value not in values:
-                    values.append(value)
-                    if len(values) == _MAX_VALUES:  # more are not even compared: they cost an attacker nothing
-                        return values
-    return values
+    find = _pairs_named(name)
+    if len(headers) == 1:
+        found = find(headers[0])
+        if len(found) == 1:
+            return [found[0].strip(" \t")]
+    else:
+        found = [value for header in headers for value in find(header)]
+    # More than four are not looked up: they cost an attacker nothing.
+    return list(dict.fromkeys(value.strip(" \t") for value in found))[:_MAX_VALUES]
+
+
+@lru_cache(maxsize=64)
+def _pairs_named(name: str) -> Callable[[str], list[str]]:
+    return re.compile(rf"(?:^|;)[ \t]*{re.escape(name)}[ \t]*=([^;]*)").findall
 
 
 class CookieWriter:
@@ -114,7 +121,7 @@ class CookieWriter:
 
 def add_vary_cookie(headers: CIMultiDict[str]) -> None:
     """Say that the response depends on the ``Cookie`` header, unless it says so already (CVE-2023-30861)."""
-    present = ", ".join(headers.getall("Vary", ()))
+    present = ", ".join(headers.getall("Vary")) if "Vary" in headers else ""
     if not present:
         headers["Vary"] = "Cookie"
     elif not {"cookie", "*"} & {field.strip().lower() for field in present.split(",")}:

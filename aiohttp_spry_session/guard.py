@@ -6,14 +6,15 @@ import asyncio
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
+
+from msgspec.structs import replace
 
 from .adapter import SessionAdapter, SessionRecord, Successor, retire, successor_of
 from .exceptions import AdapterError, ConflictError
-from .timeouts import bounded
+from .timeouts import TimeLimit
 
-__all__ = ["MAX_ATTEMPTS", "Ended", "GuardedStore", "Resolved"]
+__all__ = ["MAX_ATTEMPTS", "Ended", "GuardedStore"]
 
 T = TypeVar("T")
 
@@ -23,16 +24,6 @@ MAX_ATTEMPTS = 128
 
 MAX_ROTATIONS = 1000
 """How many rotations are followed from one presented identifier; only a forged store has more in a minute."""
-
-
-class Resolved(NamedTuple):
-    """Where a presented handle leads."""
-
-    handle: str
-    """The handle of the record, which is another one than was asked for where a grace led to the successor."""
-
-    record: SessionRecord | None
-    """The live record, a retired one whose grace is over, or ``None``."""
 
 
 class Ended(NamedTuple):
@@ -49,29 +40,50 @@ class GuardedStore:
         self._adapter = adapter
         self._clock = clock
         self._timeout = timeout
-        self._turns: dict[str, _Turn] = {}
+        self._limit = TimeLimit(timeout)
+        self.turns: dict[str, _Turn] = {}
+        """Handles of the sessions whose commits are taking turns in this process, see :meth:`turn`."""
 
     async def load(self, handle: str) -> SessionRecord | None:
         """Return the live or retired record."""
         record = await self._call("load", self._adapter.load(handle))
         if record is None:
             return None
-        _check_record("load", record)
+        # The hot path: what has just the right types, as nearly every record has, is checked in place.
+        if (
+            type(record) is not SessionRecord
+            or type(record.payload) is not bytes
+            or type(record.version) is not int
+            or type(record.created_at) is not float
+            or type(record.expires_at) is not float
+            or (record.owner is not None and type(record.owner) is not str)
+        ):
+            _check_record("load", record)
         expired = record.expires_at is not None and record.expires_at <= self._clock()
         return None if expired else record
 
-    async def resolve(self, handle: str) -> Resolved:
-        """Return the record that a handle leads to, following rotations that are within their grace."""
+    async def resolve(self, handle: str) -> tuple[str, SessionRecord | None]:
+        """Return what :meth:`follow` finds, beginning with a handle."""
         record = await self.load(handle)
+        if record is None or not record.retired:
+            return handle, record
+        return await self.follow(handle, record)
+
+    async def follow(self, handle: str, record: SessionRecord) -> tuple[str, SessionRecord | None]:
+        """Follow the rotations that are within their grace, beginning with a retired record.
+
+        Return where they lead: the live record and its handle, a retired one whose grace is over, or ``None``.
+        """
+        found: SessionRecord | None = record
         for _ in range(MAX_ROTATIONS):
-            if record is None or not record.retired:
+            if found is None or not found.retired:
                 break
-            successor = _next(record)
+            successor = _next(found)
             if successor is None or successor.grace_until <= self._clock():
                 break
             handle = successor.handle
-            record = await self.load(handle)
-        return Resolved(handle, record)
+            found = await self.load(handle)
+        return handle, found
 
     async def trail(self, handle: str) -> list[str]:
         """Return a handle and those that every rotation since has given the session."""
@@ -80,17 +92,17 @@ class GuardedStore:
             handles.append(successor.handle)
         return handles
 
-    async def create(self, handle: str, record: SessionRecord) -> bool:
+    def create(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
         """Store a new record."""
-        return await self._call("create", self._adapter.create(handle, record))
+        return self._call("create", self._adapter.create(handle, record))
 
-    async def update(self, handle: str, record: SessionRecord) -> bool:
+    def update(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
         """Replace the previous version."""
-        return await self._call("update", self._adapter.update(handle, record))
+        return self._call("update", self._adapter.update(handle, record))
 
-    async def renew(self, handle: str, expires_at: float | None) -> bool:
+    def renew(self, handle: str, expires_at: float | None) -> Awaitable[bool]:
         """Move the end of a live record."""
-        return await self._call("renew", self._adapter.renew(handle, expires_at))
+        return self._call("renew", self._adapter.renew(handle, expires_at))
 
     async def rotate(self, old: str, new: str, record: SessionRecord, grace: float) -> bool:
         """Move the session to a new handle.
@@ -183,14 +195,10 @@ class GuardedStore:
         if not self._adapter.users:
             await self._adapter.close()
 
-    def is_contended(self, handle: str) -> bool:
-        """Whether commits of this session are taking turns in this process."""
-        return handle in self._turns
-
     @asynccontextmanager
     async def turn(self, handle: str) -> AsyncIterator[None]:
         """Take turns with the other commits of this process that lost a race for the same session."""
-        turn = self._turns.setdefault(handle, _Turn())
+        turn = self.turns.setdefault(handle, _Turn())
         turn.users += 1
         try:
             await self._call("update", turn.lock.acquire())
@@ -201,13 +209,19 @@ class GuardedStore:
         finally:
             turn.users -= 1
             if not turn.users:
-                del self._turns[handle]
+                del self.turns[handle]
 
     @types.coroutine
     def _call(self, operation: str, call: Awaitable[T]) -> Generator[Any, Any, T]:
-        # A generator, not a coroutine: on a store in memory this is the hot path, and a frame more would show.
+        # A generator that takes the first step by itself: a store in memory needs no more, and pays for no timer.
         try:
-            return (yield from bounded(call, self._timeout))
+            steps = call.__await__()
+            try:
+                waiting_for = steps.send(None)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            return (yield from self._limit.finish(steps, waiting_for))
         except AdapterError:
             raise
         except TimeoutError as error:

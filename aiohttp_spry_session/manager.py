@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -125,7 +126,14 @@ class SessionManager:
         self._store = GuardedStore(adapter, clock, self.timeout)
         self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
         identifiers = IdentifierSource(identifier_generator, max_length=self.cookie_writer.max_value_length)
-        self._services = Services(self._store, self._policy, identifiers, self._events, clock)
+        self.services = Services(self._store, self._policy, identifiers, self._events, clock)
+        self.setups = 0
+        """How many applications it was given to; for the middleware."""
+        # Made once: the middleware calls both for every request.
+        self.begin: Callable[[Sequence[str]], Lifecycle] = partial(Lifecycle, self.services)
+        """Returns the session of a request that presented these identifiers; for the middleware."""
+        self.session: Callable[[Lifecycle], Session] = partial(Session, self.codec)
+        """Returns what the handler sees of a session; for the middleware."""
 
     @property
     def on_created(self) -> Signal[SessionEvent]:
@@ -151,14 +159,6 @@ class SessionManager:
     def on_rejected(self) -> Signal[SessionEvent]:
         """An identifier was not accepted, or a request's changes were dropped (ASVS 16.3.3)."""
         return self._events.rejected
-
-    def begin(self, presented: Sequence[str]) -> Lifecycle:
-        """Return the session of a request that presented these identifiers; for the middleware."""
-        return Lifecycle(self._services, presented)
-
-    def session(self, life: Lifecycle) -> Session:
-        """Return what the handler sees of a session; for the middleware."""
-        return Session(life, self.codec)
 
     def max_age(self, life: Lifecycle) -> int | None:
         """Return the ``Max-Age`` of a session's cookie, in seconds; for the middleware."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import cast
-from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -18,33 +17,28 @@ from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
 from .lifecycle import Lifecycle
 from .manager import SessionManager
-from .session import Session
+from .session import Session, life_of
 from .state import CookieAction, Status
 
 __all__ = ["SESSION", "get_session", "session_middleware", "setup"]
 
 
-class _NamedRequestKey(web.RequestKey[Session]):
+class _NamedRequestKey(str):
     """A typed request key that its plain name finds too.
 
-    ``request["session"]`` and ``request[SESSION]`` are one entry, and since it is not stored under a ``str``, aiohttp
-    has nothing to warn about.
+    ``request["session"]`` and ``request[SESSION]`` are one entry, since this is a ``str``; and since it says to be a
+    ``RequestKey``, aiohttp has nothing to warn about.
     """
 
-    __slots__ = ("_plain",)
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name, Session)
-        self._plain = name
-
-    def __eq__(self, other: object) -> bool:
-        return other is self or other == self._plain
-
-    def __hash__(self) -> int:
-        return hash(self._plain)
+    __slots__ = ()
+    __class__ = web.RequestKey  # type: ignore[assignment]
 
 
-SESSION: web.RequestKey[Session] = _NamedRequestKey("session")
+def _request_key(name: str) -> web.RequestKey[Session]:
+    return cast("web.RequestKey[Session]", _NamedRequestKey(name))
+
+
+SESSION: web.RequestKey[Session] = _request_key("session")
 """The typed key of ``request["session"]``."""
 
 
@@ -94,23 +88,15 @@ def session_middleware(manager: SessionManager, *, key: str = "session") -> Midd
     return _Cycle(manager, key, hooked=False).middleware
 
 
+# A member of an enumeration is slow to look up.
+_KEEP, _UNLOADED = CookieAction.KEEP, Status.UNLOADED
+
 _MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
 
 
-_SEEN: ContextVar[web.Request | None] = ContextVar("aiohttp_spry_session.request", default=None)
-"""The request as the middleware got it. An outer middleware may have handed on a clone, as those for reverse proxies
-do; what the clone was given is not in the request that the response is prepared for."""
-
-
-class _Slot:
-    """Where a manager keeps a request's session: one key, so that it notices when it is set up twice on the way."""
-
-    def __init__(self) -> None:
-        self.key: web.RequestKey[Lifecycle] = web.RequestKey("life", Lifecycle)
-        self.users = 0
-
-
-_SLOTS: WeakKeyDictionary[SessionManager, _Slot] = WeakKeyDictionary()
+_CURRENT: ContextVar[tuple[web.Request, Lifecycle] | None] = ContextVar("aiohttp_spry_session.current", default=None)
+"""The innermost session in hand, and the request as the middleware got it. That may be a clone, as an outer middleware
+for reverse proxies hands on; what the clone was given is not in the request that the response is prepared for."""
 
 
 class _Cycle:
@@ -120,27 +106,30 @@ class _Cycle:
         if not isinstance(key, str) or not key:
             raise ValueError(f"key must be a non-empty str, not {key!r}")
         self._manager = manager
-        self._key = SESSION if key == "session" else _NamedRequestKey(key)
-        self._slot = _SLOTS.setdefault(manager, _Slot())
-        self._slot.users += 1
-        self._life = self._slot.key
+        self._key = SESSION if key == "session" else _request_key(key)
         self._hooked = hooked
+        manager.setups += 1
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._slot.users > 1 and self._life in request:
-            return await handler(request)
         manager = self._manager
+        current = _CURRENT.get()
+        if manager.setups > 1 and self._find(request, None) is not None:
+            return await handler(request)  # set up twice on the way
         headers = request.headers.getall(hdrs.COOKIE, ())
         life = manager.begin(read_cookie(headers, manager.name) if headers else ())
+        if current is not None and current[0] is request:
+            life.outer = current[1]
         request[self._key] = manager.session(life)
-        request[self._life] = life
-        _SEEN.set(request)
-        if life.status is Status.UNLOADED and not manager.lazy:
-            await life.load_early()
+        _CURRENT.set((request, life))
+        if life.status is _UNLOADED and not manager.lazy:
+            try:
+                await life.look_up()
+            except AdapterError as error:
+                life.failure = error  # waits for the handler's first use of the session
         try:
             response = await handler(request)
-            if life.pending:
+            if life.dirty:
                 await life.commit()
         except BaseException as error:
             raised = await self._settle(request, life, error)
@@ -160,7 +149,7 @@ class _Cycle:
         """
         if isinstance(error, web.HTTPException):
             try:
-                if life.pending:
+                if life.dirty:
                     await life.commit()
             except BaseException as failure:  # noqa: BLE001 - raised by the caller
                 error = failure
@@ -174,36 +163,52 @@ class _Cycle:
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Commit what is pending, then write the cookie: the last moment before the headers leave."""
-        life: Lifecycle | None
-        try:
-            life = request[self._life]
-        except KeyError:
-            life = self._life_of_clone(request)
+        current = _CURRENT.get()
+        if current is not None and current[0] is request and current[1].services is self._manager.services:
+            life: Lifecycle | None = current[1]
+        else:
+            life = self._find(request, current)
         if life is None or life.headers_sent:
             return
-        if life.pending:
+        if life.dirty:
             try:
                 await life.commit()
             except BaseException:
                 _forget_framing(request.writer)
                 raise
-        self._write_headers(response, life)
+        if life.cookie is not _KEEP:
+            self._write_headers(response, life)
+        elif life.used:
+            headers = response.headers
+            if "Vary" in headers:
+                add_vary_cookie(headers)
+            else:
+                headers["Vary"] = "Cookie"
         life.headers_sent = True
 
-    def _life_of_clone(self, request: web.Request) -> Lifecycle | None:
-        seen = _SEEN.get()
-        return seen.get(self._life) if seen is not None and seen.writer is request.writer else None
+    def _find(self, request: web.Request, current: tuple[web.Request, Lifecycle] | None) -> Lifecycle | None:
+        """Return the request's session of this manager, where it is not the innermost one of the running task."""
+        services = self._manager.services
+        if current is not None and current[0].writer is request.writer:
+            life = current[1].within(services)
+            if life is not None:
+                return life
+        session = request.get(self._key)
+        return life_of(session).within(services) if isinstance(session, Session) else None
 
     def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
+        headers = response.headers
         if life.used:
-            add_vary_cookie(response.headers)
-        if not self._hooked and life.cookie is not CookieAction.KEEP:
+            add_vary_cookie(headers)
+        if life.cookie is _KEEP:
+            return
+        if not self._hooked:
             # One that the handler set becomes a header only when the response is prepared.
             response.cookies.pop(self._manager.name, None)
         if life.cookie is CookieAction.SEND:
-            self._manager.cookie_writer.write(response.headers, life.identifier, max_age=self._manager.max_age(life))
-        elif life.cookie is CookieAction.EXPIRE:
-            self._manager.cookie_writer.remove(response.headers)
+            self._manager.cookie_writer.write(headers, life.identifier, max_age=self._manager.max_age(life))
+        else:
+            self._manager.cookie_writer.remove(headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

@@ -20,6 +20,8 @@ T = TypeVar("T")
 D = TypeVar("D")
 N = TypeVar("N", int, float)
 
+_UNLOADED = Status.UNLOADED  # a member of an enumeration is slow to look up
+
 
 class Session:
     """The session of one request: a small asynchronous mapping that outlives it.
@@ -37,9 +39,9 @@ class Session:
 
     __slots__ = ("_codec", "_life")
 
-    def __init__(self, life: Lifecycle, codec: Codec) -> None:
-        self._life = life
+    def __init__(self, codec: Codec, life: Lifecycle) -> None:
         self._codec = codec
+        self._life = life
 
     @property
     def identifier(self) -> str:
@@ -85,8 +87,8 @@ class Session:
 
     async def has(self, key: str | SessionKey[Any]) -> bool:
         """Return whether the key has a value (which may be ``None``)."""
-        await self._use()
-        return self._life.peek(key_name(key)) is not None
+        life = await self._use()
+        return key_name(key) in life.values
 
     @overload
     async def get(self, key: SessionKey[T]) -> T: ...
@@ -106,17 +108,26 @@ class Session:
 
         :raises SessionValueError: where the value cannot be read as the type.
         """
-        await self._use()
-        name = key_name(key)
-        data = self._life.peek(name)
-        if data is not None:
-            return self._decode(name, data, key.type if isinstance(key, SessionKey) else type)
-        return _default(key, default)
+        # The hot path: as _use and _decode, in place.
+        life = self._life
+        life.used = True
+        if life.status is _UNLOADED:
+            await self._use()
+        name = key if isinstance(key, str) and key.isascii() else key_name(key)
+        data = life.values.get(name)
+        if data is None:
+            return _default(key, default)
+        if isinstance(key, SessionKey):
+            type = key.type  # noqa: A001
+        try:
+            return self._codec.decode(data, type)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unreadable(name, error) from error
 
     async def keys(self) -> list[str]:
         """Return the names of all keys, in no particular order."""
-        await self._use()
-        return list(self._life.view())
+        life = await self._use()
+        return list(life.values)
 
     @overload
     async def set(self, key: SessionKey[T], value: T) -> None: ...
@@ -130,20 +141,28 @@ class Session:
         :raises SessionTooLargeError: where the session would pass ``max_bytes``; the old value stays.
         :raises HeadersSentError: where this would start a session after the response's headers have left.
         """
-        await self._use()
-        name = key_name(key)
-        self._life.put(name, self._encode(name, value))
+        # The hot path: as _use and _encode, in place.
+        life = self._life
+        life.used = True
+        if life.status is _UNLOADED:
+            await self._use()
+        name = key if isinstance(key, str) and key.isascii() else key_name(key)
+        try:
+            data = self._codec.encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise _unstorable(name, error) from error
+        life.put(name, data)
 
     async def remove(self, key: str | SessionKey[Any]) -> None:
         """Remove the key; fine where it is not there."""
-        await self._use()
-        self._life.drop(key_name(key))
+        life = await self._use()
+        life.drop(key_name(key))
 
     async def clear(self) -> None:
         """Remove all keys that this request sees; the session goes on, empty."""
-        await self._use()
-        for key in self._life.view():
-            self._life.drop(key)
+        life = await self._use()
+        for key in list(life.values):
+            life.drop(key)
 
     @overload
     async def update(self, key: SessionKey[T], function: Callable[[T], T]) -> T: ...
@@ -291,17 +310,18 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self._life.status.name.lower()}>"
 
-    async def _use(self) -> None:
+    async def _use(self) -> Lifecycle:
         life = self._life
         life.used = True
-        if life.status is Status.UNLOADED:
+        if life.status is _UNLOADED:
             life.check_loaded()
             await life.load()
+        return life
 
     def _loaded(self) -> Lifecycle:
         life = self._life
         life.used = True
-        if life.status is Status.UNLOADED:
+        if life.status is _UNLOADED:
             life.check_loaded()
             raise SessionNotLoadedError("the session is not loaded yet: await session.load(), or any operation, first")
         return life
@@ -310,13 +330,26 @@ class Session:
         try:
             return self._codec.encode(value)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise SessionValueError(f"the value for {name!r} cannot be stored: {error}", key=name) from error
+            raise _unstorable(name, error) from error
 
     def _decode(self, name: str, data: bytes, type: Any) -> Any:
         try:
             return self._codec.decode(data, type)
         except (TypeError, ValueError, RecursionError) as error:
-            raise SessionValueError(f"the stored value of {name!r} cannot be read: {error}", key=name) from error
+            raise _unreadable(name, error) from error
+
+
+def _unstorable(name: str, error: Exception) -> SessionValueError:
+    return SessionValueError(f"the value for {name!r} cannot be stored: {error}", key=name)
+
+
+def _unreadable(name: str, error: Exception) -> SessionValueError:
+    return SessionValueError(f"the stored value of {name!r} cannot be read: {error}", key=name)
+
+
+def life_of(session: Session) -> Lifecycle:
+    """Return what the middleware works with."""
+    return session._life  # noqa: SLF001
 
 
 def check_owner(owner: str) -> str:

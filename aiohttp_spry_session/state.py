@@ -6,13 +6,12 @@ Values are opaque bytes here; :mod:`.session` encodes them. Nothing here knows H
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from .adapter import SessionRecord
-from .codec import pack
+from .codec import pack, unpack
 from .events import Events
 from .exceptions import AdapterError, HeadersSentError, SessionEndedError, SessionTooLargeError
 from .guard import GuardedStore
@@ -59,48 +58,32 @@ class Services:
 class SessionState:
     """The session of one request, without what reaches the store."""
 
-    __slots__ = (
-        "_failure",
-        "_handed_out",
-        "_handle",
-        "_identifier",
-        "_known",
-        "_mutex",
-        "_presented",
-        "_renewing",
-        "_rolling",
-        "_services",
-        "_started",
-        "changes",
-        "cookie",
-        "follows",
-        "headers_sent",
-        "is_new",
-        "record",
-        "status",
-        "used",
-        "values",
-    )
+    # Most requests change few of these, so most are left to the class.
+    record: SessionRecord | None = None
+    cookie = CookieAction.KEEP
+    dirty = False
+    """Whether there may be something to commit; :attr:`pending` knows."""
+    failure: AdapterError | None = None
+    """Of the look-up before the handler ran."""
+    follows = False
+    """Whether it was reached through a rotated-away identifier that is within its grace."""
+    headers_sent = False
+    is_new = True
+    used = False
+    status = Status.UNLOADED
+    _known: Sequence[str] = ()  # handles that the client presented and the store knew
+    _identifier: str | None = None
+    _handle = ""
+    _started = _renewing = _rolling = _handed_out = False
 
     def __init__(self, services: Services, presented: Sequence[str]) -> None:
-        self._services = services
+        self.services = services
         self._presented = presented
-        self._known: Sequence[str] = ()  # handles that the client presented and the store knew
-        self._identifier: str | None = None
-        self._handle = ""
-        self._mutex: asyncio.Lock | None = None
-        self._failure: AdapterError | None = None  # of the look-up before the handler ran
-        self._started = self._renewing = self._handed_out = False
-        self._rolling = services.policy.rolling
-        self.record: SessionRecord | None = None
         self.values: dict[str, bytes] = {}
+        """What this request sees: what is stored, with its changes made."""
         self.changes: dict[str, bytes | None] = {}
-        self.cookie = CookieAction.KEEP
-        self.follows = False  # reached through a rotated-away identifier that is within its grace
-        self.headers_sent = False
-        self.is_new = True
-        self.used = False
-        self.status = Status.UNLOADED
+        if services.policy.rolling:
+            self._rolling = self.dirty = True
         if not presented and services.identifiers.synchronous:
             self._begin_absent()
 
@@ -109,7 +92,7 @@ class SessionState:
         """The secret; asking for that of a session that is not there yet starts it."""
         if self.status is Status.ABSENT:
             self._check_cookie_possible()
-            self._started = self._handed_out = True
+            self._started = self._handed_out = self.dirty = True
             return self._prospective()
         if self._identifier is None or self.status is not Status.LIVE:
             raise SessionEndedError(self._why_over())
@@ -131,31 +114,32 @@ class SessionState:
             return True
         if not (self._rolling and self.used) or self.record is None:
             return False
-        return self._services.policy.rolls(self.record, self._services.clock())
-
-    def peek(self, key: str) -> bytes | None:
-        """Return a key's value as this request sees it."""
-        if key in self.changes:
-            return self.changes[key]
-        return self.values.get(key)
-
-    def view(self) -> dict[str, bytes]:
-        """Return all keys and values as this request sees them."""
-        return merged(self.values, self.changes)
+        return self.services.policy.rolls(self.record, self.services.clock())
 
     def put(self, key: str, value: bytes) -> None:
         """Set a key at the next commit."""
         if self.status is Status.ABSENT:
             self._check_cookie_possible()
-        self._check_size(key, value)
-        self.changes[key] = value
+        limit = self.services.policy.max_bytes
+        if limit is not None:
+            # Adding up is cheaper than packing, and as good as long as it stays below: a character takes up to 4 bytes,
+            # the headers of a key and a value up to 10.
+            most = 4 * len(key) + len(value) + (26 if self.record is None else len(self.record.payload) + 14)
+            for name, changed in self.changes.items():
+                most += 4 * len(name) + len(changed or b"") + 10
+            if most > limit:
+                self._check_size(key, value, limit)
+        self.changes[key] = self.values[key] = value
+        self.dirty = True
 
     def drop(self, key: str) -> None:
         """Remove a key at the next commit; starts nothing."""
+        self.values.pop(key, None)
         if self.status is Status.ABSENT:
             self.changes.pop(key, None)
         else:
             self.changes[key] = None
+            self.dirty = True
 
     def renew(self) -> None:
         """Restart the expiration at the next commit; starts a session where there is none."""
@@ -163,45 +147,32 @@ class SessionState:
             self._check_cookie_possible()
             self._begin_absent()
             self._started = True
-        self._renewing = True
+        self._renewing = self.dirty = True
 
     def discard(self) -> None:
         """Forget what is pending; the request renews nothing by itself any more."""
-        self.changes.clear()
-        self._renewing = self._started = self._rolling = False
+        if self.changes:
+            self.changes.clear()
+            self.values = {} if self.record is None else unpack(self.record.payload)
+        self._renewing = self._started = self._rolling = self.dirty = False
 
     def _begin_absent(self) -> None:
         self.status = Status.ABSENT
-        self._started = self._services.policy.autostart
+        if self.services.policy.autostart:
+            self._started = self.dirty = True
 
     def _prospective(self) -> str:
         if self._identifier is None:
-            self._identifier = self._services.identifiers.new_now()
+            self._identifier = self.services.identifiers.new_now()
         return self._identifier
 
     def _why_over(self) -> str:
         return "retired" if self.status is Status.RETIRED else "ended"
 
-    def _packed(self, values: dict[str, bytes]) -> bytes:
-        payload = pack(values)
-        limit = self._services.policy.max_bytes
-        if limit is not None and len(payload) > limit:
-            raise SessionTooLargeError(len(payload), limit)
-        return payload
-
-    def _check_size(self, key: str, value: bytes) -> None:
-        limit = self._services.policy.max_bytes
-        if limit is None:
-            return
-        # Adding up is cheaper than packing, and as good as long as it stays below: a character takes up to 4 bytes, the
-        # headers of a key and a value up to 10.
-        most = 16 if self.record is None else len(self.record.payload) + 4
-        for name, changed in (*self.changes.items(), (key, value)):
-            most += 4 * len(name) + len(changed or b"") + 10
-        if most > limit:
-            size = len(pack(self.view() | {key: value}))
-            if size > limit:
-                raise SessionTooLargeError(size, limit, key=key)
+    def _check_size(self, key: str, value: bytes, limit: int) -> None:
+        size = len(pack(self.values | {key: value}))
+        if size > limit:
+            raise SessionTooLargeError(size, limit, key=key)
 
     def _check_cookie_possible(self) -> None:
         if self.headers_sent:

@@ -161,17 +161,17 @@ def stale_values_are_committed(patch: pytest.MonkeyPatch) -> None:
 def commits_give_up(patch: pytest.MonkeyPatch) -> None:
     """A commit that lost a race is dropped, and nobody is told."""
 
-    async def persist(self: Any, attempt: Any) -> None:
-        await attempt()
+    async def retry(self: Any, attempt: Any) -> None:
+        pass
 
-    patch.setattr(Commits, "_persist", persist)
+    patch.setattr(Commits, "_retry", retry)
 
 
 def conflicts_are_answered_after_the_write(patch: pytest.MonkeyPatch) -> None:
     """An atomic operation takes effect, and says that the session has ended."""
     original = Commits._write
 
-    async def write(self: Any, *details: Any) -> None:
+    async def write(self: Any, *details: Any) -> bool:
         await original(self, *details)
         raise LostError("ended")
 
@@ -194,7 +194,7 @@ def lost_sessions_are_started_again(patch: pytest.MonkeyPatch) -> None:
     original = Commits.save
 
     async def commit(self: Any) -> None:
-        values = self.view()
+        values = dict(self.values)
         try:
             await original(self)
         except SessionEndedError:
@@ -230,26 +230,26 @@ def every_commit_sends_the_cookie(patch: pytest.MonkeyPatch) -> None:
 
 def reads_send_the_cookie(patch: pytest.MonkeyPatch) -> None:
     """Every response carries the cookie."""
-    original = Lifecycle._look_up
+    original = Lifecycle.look_up
 
     async def look_up(self: Any) -> None:
         await original(self)
         if self.status is Status.LIVE:
             self.cookie = CookieAction.SEND
 
-    patch.setattr(Lifecycle, "_look_up", look_up)
+    patch.setattr(Lifecycle, "look_up", look_up)
 
 
 def retired_identifiers_start_sessions(patch: pytest.MonkeyPatch) -> None:
     """A plain write under a rotated-away identifier starts a session."""
-    original = Lifecycle._look_up
+    original = Lifecycle.look_up
 
     async def look_up(self: Any) -> None:
         await original(self)
         if self.status is Status.RETIRED:
             self.status = Status.ABSENT
 
-    patch.setattr(Lifecycle, "_look_up", look_up)
+    patch.setattr(Lifecycle, "look_up", look_up)
 
 
 def rotations_lose_their_cookie(patch: pytest.MonkeyPatch) -> None:
@@ -265,23 +265,24 @@ def rotations_lose_their_cookie(patch: pytest.MonkeyPatch) -> None:
 
 def successors_are_followed_without_a_grace(patch: pytest.MonkeyPatch) -> None:
     """A rotated-away identifier leads to the session for as long as it is remembered."""
-    original = GuardedStore.resolve
+    original = GuardedStore.follow
 
-    async def resolve(self: Any, handle: str) -> Any:
-        return await original(self, (await self.trail(handle))[-1])
+    async def follow(self: Any, handle: str, record: Any) -> Any:
+        last = (await self.trail(handle))[-1]
+        return await original(self, last, await self.load(last))
 
-    patch.setattr(GuardedStore, "resolve", resolve)
+    patch.setattr(GuardedStore, "follow", follow)
 
 
 def graces_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
     """A request within the grace of its identifier does not know that it is."""
-    original = Lifecycle._look_up
+    original = Lifecycle.look_up
 
     async def look_up(self: Any) -> None:
         await original(self)
         self.follows = False
 
-    patch.setattr(Lifecycle, "_look_up", look_up)
+    patch.setattr(Lifecycle, "look_up", look_up)
 
 
 BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [

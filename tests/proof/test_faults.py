@@ -140,7 +140,7 @@ async def check_that_it_works(site: Site) -> None:
     """Log in and work on: every commit gets its turn."""
     assert (await site.ask(lambda session: session.bind(OWNER))).status == 200
     assert (await site.ask(lambda session: session.increment("afterwards"))).status == 200
-    assert not site.manager._store._turns
+    assert not site.manager._store.turns
 
 
 @pytest.mark.parametrize("kind", ["plain", "sqlite"])

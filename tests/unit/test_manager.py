@@ -347,7 +347,7 @@ async def test_turns_leave_nothing_behind(make_manager):
         session = await sign_in(manager)
         others = [begin(manager, session.identifier) for _ in range(10)]
         await asyncio.gather(*(other.increment("n") for other in others))
-        assert manager._store._turns == {}
+        assert manager._store.turns == {}
         await session.reload()
         assert await session.get("n") == 10
 
@@ -361,7 +361,7 @@ async def test_waiting_for_a_turn_is_bounded(make_manager, store):
             other = begin(manager, session.identifier)
             with pytest.raises(AdapterError, match=r"no answer in time \(timeout=0.05\)"):
                 await other.increment("n")
-        assert manager._store._turns == {}
+        assert manager._store.turns == {}
         assert await asyncio.wait_for(session.increment("n"), 5) == 1
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import WSMsgType, web
 
-from aiohttp_spry_session import get_session
+from aiohttp_spry_session import get_session, setup
 
 from ..support import identifier_in, sending
 
@@ -161,6 +163,59 @@ async def test_outer_middleware_that_clones_the_request(serve, manager, kind):
     client = await serve(manager, starting(kind), middlewares=(behind_proxy,))
     response = await client.get("/", allow_redirects=False)
     assert identifier_in(response.headers)
+
+
+async def test_clone_between_two_managers(aiohttp_client, manager, make_manager):
+    """Where a middleware between two managers hands on a clone, both write their cookies."""
+    other = make_manager(name="other")
+
+    @web.middleware
+    async def behind_proxy(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await handler(request.clone(scheme="https"))
+
+    async def handler(request: web.Request) -> web.Response:
+        await get_session(request).set("a", 1)
+        await get_session(request, "other").set("a", 1)
+        return web.Response()
+
+    app = web.Application()
+    setup(app, manager)
+    app.middlewares.append(behind_proxy)
+    setup(app, other, key="other")
+    app.router.add_get("/", handler)
+    client = await aiohttp_client(app)
+    response = await client.get("/")
+    assert {cookie.partition("=")[0] for cookie in response.headers.getall("Set-Cookie")} == {manager.name, "other"}
+
+
+@pytest.mark.parametrize("own_task", [False, True], ids=["in the handler's task", "in a task of its own"])
+async def test_managers_of_one_key(aiohttp_client, manager, make_manager, own_task):
+    """A sub-application's own manager under the same key hides the outer one from its handlers, not from its cookie."""
+    inner = make_manager(name="inner")
+
+    @web.middleware
+    async def use_outer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await get_session(request).set("a", 1)
+        return await handler(request)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await get_session(request).set("a", 1)
+        response = web.StreamResponse()
+        if own_task:
+            await asyncio.create_task(response.prepare(request), context=contextvars.Context())
+        else:
+            await response.prepare(request)
+        return response
+
+    app, sub = web.Application(), web.Application()
+    setup(app, manager)
+    app.middlewares.append(use_outer)
+    setup(sub, inner)
+    sub.router.add_get("/", handler)
+    app.add_subapp("/sub/", sub)
+    client = await aiohttp_client(app)
+    response = await client.get("/sub/")
+    assert {cookie.partition("=")[0] for cookie in response.headers.getall("Set-Cookie")} == {manager.name, "inner"}
 
 
 async def test_clone_and_unhandled_error(serve, manager):
