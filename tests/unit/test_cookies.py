@@ -225,6 +225,9 @@ def test_names_of_headers():
     writer().write(headers, "v", max_age=None)
     add_vary_cookie(headers)
     assert [name for name, _ in headers.items()] == ["Set-Cookie", "Set-Cookie", "Cache-Control", "Vary"]
+    headers["Vary"] = "Accept"
+    add_vary_cookie(headers)
+    assert list(headers.items())[-1] == ("Vary", "Accept, Cookie")
 
 
 @pytest.mark.parametrize("present", [None, "public, max-age=60"])
@@ -249,6 +252,7 @@ def test_cache_control(present):
         (["*"], ["*"]),
         (["Accept, *"], ["Accept, *"]),
         ([" COOKIE ,x"], [" COOKIE ,x"]),
+        (["x,cookie"], ["x,cookie"]),
         (["Cookies"], ["Cookies, Cookie"]),
     ],
 )

@@ -136,26 +136,26 @@ def test_what_is_refused_is_told_why(case):
     ("error", "told"),
     [
         (
-            SessionTooLargeError(70, 60),
+            lambda: SessionTooLargeError(70, 60),
             "the session would take 70 bytes, 60 are allowed: store less, or raise SessionManager(max_bytes=...)",
         ),
         (
-            SessionTooLargeError(70, 60, key="cart"),
+            lambda: SessionTooLargeError(70, 60, key="cart"),
             (
                 "with 'cart' the session would take 70 bytes, 60 are allowed: store less, "
                 "or raise SessionManager(max_bytes=...)"
             ),
         ),
         (
-            SessionEndedError("expired"),
+            lambda: SessionEndedError("expired"),
             (
                 "the session ended while this request used it (expired): nothing was stored; "
                 "the client has to come back with the cookie that it holds by then"
             ),
         ),
-        (AdapterError("load", "told so"), "session store: load: told so"),
+        (lambda: AdapterError("load", "told so"), "session store: load: told so"),
     ],
 )
 def test_what_the_exceptions_say(error, told):
     """What went wrong, and what to do about it."""
-    assert str(error) == told
+    assert str(error()) == told

@@ -203,6 +203,11 @@ def test_renewed_end(before, after):
     assert policy().renewed_end(record(before), 50.0) == after
 
 
+def test_renewed_end_within_the_limit():
+    """A renewal does not pass max_lifetime, which counts from the session's creation."""
+    assert policy(max_lifetime=130.0).renewed_end(record(120.0, created_at=10.0), 50.0) == 140.0
+
+
 @pytest.mark.parametrize(
     ("expires_at", "max_lifetime", "over"),
     [
