@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Generator
 from contextvars import Context
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 __all__ = ["TimeLimit"]
 
 T = TypeVar("T")
 
+_Wait = tuple[float, int]
+"""When the time is up, and how often the task had been cancelled when it began."""
+
 
 class TimeLimit:
-    """Gives each of any number of operations the same time.
+    """Gives each of any number of operations, of which a task has one at a time, the same time.
 
     One timer serves all that are under way: since all have the same time, the first that began is the first to run out.
     ``asyncio.timeout`` arms and disarms one for each.
@@ -21,11 +25,12 @@ class TimeLimit:
     :param seconds: the time of each; ``None``: no limit.
     """
 
-    __slots__ = ("_loop", "_seconds", "_timer", "_waiting")
+    __slots__ = ("_expired", "_loop", "_seconds", "_timer", "_waiting")
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
-        self._waiting: dict[_Wait, None] = {}  # in the order in which they began
+        self._waiting: dict[asyncio.Task[Any], _Wait] = {}  # in the order in which they began
+        self._expired: dict[asyncio.Task[Any], _Wait] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -38,56 +43,41 @@ class TimeLimit:
         """
         if self._seconds is None:
             return (yield from _resume(steps, waiting_for))
-        wait = self._begin(self._seconds)
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._loop is not loop:
+            self._start(loop, self._seconds)
+        task = cast("asyncio.Task[Any]", asyncio.current_task(loop))
+        self._waiting[task] = monotonic() + self._seconds, task.cancelling()
         try:
             return (yield from _resume(steps, waiting_for))
         except asyncio.CancelledError as error:
-            if self._end(wait):
+            if self._ran_out(task):
                 raise TimeoutError from error
             raise
         finally:
-            self._end(wait)
+            if self._waiting.pop(task, None) is None:
+                self._ran_out(task)
 
-    def _begin(self, seconds: float) -> _Wait:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop, self._timer, self._waiting = loop, None, {}
-        wait = _Wait(cast("asyncio.Task[Any]", asyncio.current_task()), loop.time() + seconds)
-        self._waiting[wait] = None
-        if self._timer is None:
-            self._arm(loop, wait)
-        return wait
-
-    def _end(self, wait: _Wait) -> bool:
+    def _ran_out(self, task: asyncio.Task[Any]) -> bool:
         """Whether the end of the time, and nobody else, cancelled the task, which is not cancelled any more then."""
-        self._waiting.pop(wait, None)
-        expired, wait.expired = wait.expired, False
-        return expired and wait.task.uncancel() <= wait.cancelling
+        wait = self._expired.pop(task, None)
+        return wait is not None and task.uncancel() <= wait[1]
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, wait: _Wait) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        if self._loop is not loop:
+            self._loop, self._waiting, self._expired = loop, {}, {}
         # In a context of its own: that of the running task would keep its request alive until the timer fires.
-        self._timer = loop.call_at(wait.until, self._expire, loop, context=Context())
+        self._timer = loop.call_later(seconds, self._expire, loop, context=Context())
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        now = loop.time()
-        for wait in self._waiting:
-            if wait.until > now:
-                self._arm(loop, wait)
+        now = monotonic()
+        for task, (until, _) in list(self._waiting.items()):
+            if until > now:
+                self._start(loop, until - now)
                 return
-            if not wait.expired:
-                wait.expired = True
-                wait.task.cancel()
-
-
-class _Wait:
-    __slots__ = ("cancelling", "expired", "task", "until")
-
-    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
-        self.task = task
-        self.until = until
-        self.cancelling = task.cancelling()
-        self.expired = False
+            self._expired[task] = self._waiting.pop(task)
+            task.cancel()
 
 
 def _resume(steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
