@@ -48,9 +48,9 @@ docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into doc
 bench: $(VENV)/.installed-test,bench,redis,postgres ## run the benchmarks
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
-mutants: $(TEST) $(VENV)/.installed-mutants ## change the code in a thousand ways, and see whether the tests notice
-	$(BIN)/mutmut run --max-children 2 $(MUTANTS)
-	$(BIN)/mutmut results
+# One module: make mutants MUTANTS='aiohttp_spry_session.codec*'
+mutants: $(TEST) $(VENV)/.installed-mutants ## change the code in thousands of ways, see whether the tests notice (hours)
+	$(BIN)/python -m tests.mutants $(foreach pattern,$(MUTANTS),'$(pattern)')
 
 screenshots: $(TEST) ## take the documentation's pictures of the demo again
 	$(BIN)/python -m tests.e2e.screenshots
