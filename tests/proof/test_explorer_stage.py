@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,28 +9,12 @@ import pytest
 
 from aiohttp_spry_session import SessionEvent
 from aiohttp_spry_session.identifiers import handle_of
-from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
-from aiohttp_spry_session.testing.explorer_gate import ACTOR, Gate, Scheduler
+from aiohttp_spry_session.testing.explorer import Explorer
+from aiohttp_spry_session.testing.explorer_gate import Scheduler
 from aiohttp_spry_session.testing.explorer_operations import OPERATIONS, VALUES, Operation
 from aiohttp_spry_session.testing.explorer_stage import Stage
 
 from ..minimal import MinimalAdapter, PlainAdapter
-
-
-class Diary(PlainAdapter):
-    """Notes who calls it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.actors = ""
-
-    async def load(self, handle):
-        self.actors += ACTOR.get()
-        return await super().load(handle)
-
-    async def update(self, handle, record):
-        self.actors += ACTOR.get().upper()
-        return await super().update(handle, record)
 
 
 def first(waiting: Sequence[str]) -> int:
@@ -142,6 +125,18 @@ async def test_actors_are_spread_over_processes():
     assert {(manager.name, manager.timeout, manager.rolling) for _, manager in seen} == {("sid", None, False)}
 
 
+async def test_one_process_is_the_default(monkeypatch):
+    """Unless more are asked for, all actors meet in one manager."""
+    managers = set()
+
+    async def run(session: Any, scene: Any) -> None:
+        managers.add(scene.manager)
+
+    monkeypatch.setitem(OPERATIONS, "look", Operation("look", run, changes=False))
+    await Explorer(PlainAdapter()).sample("look", "look", orders=1)
+    assert len(managers) == 1
+
+
 async def test_rolling_operations_make_rolling_managers():
     """Their managers renew by themselves; the others' do not."""
     rolled = await play(a_stage(), "read", "rolling")
@@ -177,157 +172,3 @@ async def test_what_an_actor_was_told():
     assert answer.was_told()
     assert answer.was_told("retired", "ended")
     assert not answer.was_told("retired")
-
-
-async def test_random_orders_can_be_repeated():
-    """One seed gives the same orders every time, another one others, as many as were asked for."""
-
-    async def sampled(orders: int = 5, **options: int) -> str:
-        diary = Diary()
-        await Explorer(diary).sample("set", "increment", orders=orders, **options)
-        return diary.actors
-
-    default = await sampled()
-    assert default == await sampled(seed=0)
-    assert default != await sampled(seed=1)
-    assert default.startswith(await sampled(orders=4))
-    assert {"aba", "baa", "abb", "bab", "aAb", "bBa", "abA", "abB"} & {default[:3]}
-    assert len({await sampled(orders=1, seed=seed) for seed in range(20)}) > 2
-
-
-@pytest.mark.parametrize(
-    ("schedule", "actors"),
-    [("", "aAbB"), ("abab", "abABbB"), ("bb", "bBaA"), ("ba", "baABbB"), ("bab", "baBA")],
-)
-async def test_an_order_can_be_replayed(schedule, actors):
-    """The calls are let go in the order of the schedule; after its end the first actor goes on."""
-    diary = Diary()
-    await Explorer(diary).replay("set", "increment", schedule=schedule)
-    assert diary.actors.startswith(actors)
-
-
-async def test_a_broken_law_comes_with_its_story():
-    """The error is raised anew, with the calls that led to it, and without the first one."""
-
-    class Forgetful(PlainAdapter):
-        async def load(self, handle):
-            return None
-
-    with pytest.raises(BrokenLawError) as caught:
-        await Explorer(Forgetful()).explore("read")
-    lines = caught.value.message.splitlines()
-    assert (caught.value.law, lines[0]) == ("no lost session", "a was not given a session that lives")
-    assert lines[1] == "a: read"
-    assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
-
-
-async def test_an_explorer_needs_an_end():
-    """The message says what is needed."""
-    with pytest.raises(ValueError, match=r"^the explorer needs an adapter whose sessions expire$"):
-        Explorer(PlainAdapter(expiration=None))
-
-
-async def turns(number: int) -> None:
-    """Let the loop turn so often."""
-    for _ in range(number):
-        await asyncio.sleep(0)
-
-
-async def nothing() -> None:
-    """A store call."""
-
-
-@pytest.mark.parametrize(("slowness", "waited_for"), [(7, True), (8, True), (12, False)])
-async def test_how_long_an_actor_is_waited_for(slowness, waited_for):
-    """Who reaches the gate within eight turns of the loop takes part in the choice; who does not is no further on."""
-    choices: list[list[str]] = []
-
-    def choose(waiting: Sequence[str]) -> int:
-        choices.append(list(waiting))
-        return 0
-
-    scheduler = Scheduler(choose)
-
-    async def quick() -> None:
-        await scheduler.pass_gate("a", nothing)
-
-    async def slow() -> None:
-        await turns(slowness)
-        await scheduler.pass_gate("b", nothing)
-
-    await scheduler.run({"a": quick, "b": slow})
-    assert choices == ([["a", "b"], ["b"]] if waited_for else [["a"], ["b"]])
-
-
-async def test_every_step_of_another_gives_time_anew():
-    """The eight turns count from the last time that anybody came to the gate."""
-    choices: list[list[str]] = []
-
-    def choose(waiting: Sequence[str]) -> int:
-        choices.append(list(waiting))
-        return 0
-
-    scheduler = Scheduler(choose)
-
-    async def act(name: str, slowness: int) -> None:
-        await turns(slowness)
-        await scheduler.pass_gate(name, nothing)
-
-    await scheduler.run({"a": lambda: act("a", 9), "b": lambda: act("b", 14), "c": lambda: act("c", 4)})
-    assert choices == [["a", "b", "c"], ["b", "c"], ["c"]]
-
-
-async def test_the_end_of_another_gives_time_anew():
-    """They count from the last time that anybody was through, too."""
-    scheduler = Scheduler(first)
-
-    async def last() -> str:
-        await turns(14)
-        return await scheduler.pass_gate("b", lambda: asyncio.sleep(0, "through"))
-
-    ended = await scheduler.run({"a": lambda: turns(9), "b": last, "c": lambda: turns(4)})
-    assert ended == {"a": None, "b": "through", "c": None}
-
-
-async def test_actors_are_ended_with_the_schedule():
-    """Where a schedule cannot go on, no actor is left running."""
-    ended = []
-
-    async def act() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await asyncio.sleep(0)
-            ended.append("a")
-
-    with pytest.raises(RuntimeError, match=r"^these wait for each other, or for something else: \['a'\]$"):
-        await Scheduler(first).run({"a": act})
-    assert ended == ["a"]
-
-
-async def test_what_the_actors_return():
-    """Each result is under the actor's name, and what one raises comes out."""
-    scheduler = Scheduler(first)
-
-    async def act() -> str:
-        await scheduler.pass_gate("a", nothing)
-        return "done"
-
-    async def fail() -> str:
-        raise LookupError("lost")
-
-    assert await scheduler.run({"a": act}) == {"a": "done"}
-    with pytest.raises(LookupError, match=r"^lost$"):
-        await Scheduler(first).run({"a": fail})
-
-
-async def test_a_gate_without_an_actor_is_open():
-    """Calls from outside a schedule go through, and are noted without a name."""
-    gate = Gate(PlainAdapter(expiration=50))
-    assert gate.expiration == 50
-    gate.scheduler = Scheduler(first)
-    assert await gate.load("x") is None
-    assert [(call.actor, call.method, call.handle, call.outcome, call.inner) for call in gate.calls] == [
-        ("", "load", "x", None, False)
-    ]
