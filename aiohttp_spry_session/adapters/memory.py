@@ -17,7 +17,7 @@ __all__ = ["MemorySessionAdapter"]
 _SLICES_PER_LIFETIME = 64
 _ENDLESS_SLICE = 3600.0
 _AFTER_ALL_ENDS = 1e15
-_STEP = 500
+_STEP = 200
 
 
 class MemorySessionAdapter(SessionAdapter):

@@ -17,7 +17,8 @@ from ..adapter import SessionAdapter, SessionRecord
 from ..exceptions import AdapterError
 from . import sqlite_statements as statements
 from .batching import Batcher
-from .sqlite_batches import Call, load_together, run_together
+from .sqlite_batches import Call, load_together, purge_step, run_together
+from .sqlite_checkpoints import Checkpoints, checkpoint
 from .sqlite_schema import SchemaError, prepare
 
 __all__ = ["SQLiteSessionAdapter"]
@@ -28,7 +29,8 @@ U = TypeVar("U")
 
 Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
 
-_PURGE_STEP = 200
+_PURGE_SECONDS = 0.003
+_FIRST_PURGE, _MIN_PURGE, _MAX_PURGE = 100, 10, 1000
 _BUSY_SECONDS = 4.0
 _OPEN_SECONDS = 10.0
 
@@ -64,8 +66,11 @@ class SQLiteSessionAdapter(SessionAdapter):
             raise ValueError("path must be the name of a file, or ':memory:'")
         self.synchronous: Synchronous = synchronous
         self._opened = False
-        self._reader: _Connection | None = None
-        self._writer: _Connection | None = None
+        self._reader: _Connection
+        self._writer: _Connection
+        self._mover: _Connection
+        self._connections: list[_Connection] = []
+        self._checkpoints = Checkpoints(self._checkpoint)
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[Call, Any] = Batcher(self._write)
 
@@ -95,12 +100,19 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(statements.find, owner)
 
     async def purge(self) -> int:
-        purged = 0
+        purged, step = 0, _FIRST_PURGE
         while True:
-            removed = await self._submit(statements.purge, _PURGE_STEP)
+            if not self._opened:
+                raise _not_open("purge")
+            # Not among the writes of a batch: they would have to wait for it, and it need not be as durable.
+            removed, seconds = await self._writer.perform(purge_step, self.clock(), step, self.synchronous)
             purged += removed
-            if removed < _PURGE_STEP:
+            self._checkpoints.wrote(removed)
+            if removed < step:
                 return purged
+            await self._checkpoints.catch_up()
+            # As many as go in a time that nobody notices, on whatever disk.
+            step = min(max(int(step * _PURGE_SECONDS / max(seconds, 1e-6)), _MIN_PURGE), _MAX_PURGE)
 
     async def open(self) -> None:
         """Open the file, and create or migrate its schema.
@@ -120,29 +132,29 @@ class SQLiteSessionAdapter(SessionAdapter):
     async def close(self) -> None:
         """Carry out what was asked for so far, and close the file."""
         self._opened = False
-        try:
+        async with contextlib.AsyncExitStack() as stack:
+            for connection in self._connections:
+                stack.push_async_callback(connection.close)
+            self._connections = []
             await self._loads.drain()
             await self._writes.drain()
-        finally:
-            reader, writer = self._reader, self._writer
-            self._reader = self._writer = None
-            try:
-                if reader is not None and reader is not writer:
-                    await reader.close()
-            finally:
-                if writer is not None:
-                    await writer.close()
+            await self._checkpoints.drain()
 
     async def _connect(self) -> None:
-        in_memory = self.path == ":memory:"
-        if not in_memory:
+        if self.path != ":memory:":
             await asyncio.to_thread(_create_private_file, self.path)
-        self._writer = await _Connection.connect(self.path)
+        self._writer = await self._connection()
         await self._prepare(self._writer)
-        if in_memory:
-            self._reader = self._writer
+        if self.path == ":memory:":
+            self._reader = self._mover = self._writer
         else:
-            self._reader = await _Connection.connect(self.path)
+            self._reader = await self._connection()
+            self._mover = await self._connection()
+
+    async def _connection(self) -> _Connection:
+        connection = await _Connection.connect(self.path)
+        self._connections.append(connection)
+        return connection
 
     async def _prepare(self, writer: _Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -167,10 +179,16 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(load_together, handles)
 
     async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
-        return await cast("_Connection", self._reader).perform(call, self.clock(), argument)
+        return await self._reader.perform(call, self.clock(), argument)
 
     async def _write(self, calls: list[Call]) -> Sequence[Any]:
-        return await cast("_Connection", self._writer).perform(run_together, self.clock(), calls)
+        results = await self._writer.perform(run_together, self.clock(), calls)
+        self._checkpoints.wrote(len(calls))
+        return results
+
+    async def _checkpoint(self) -> int:
+        # A purge may ask for it while the file is being closed.
+        return await self._mover.perform(checkpoint, self.synchronous) if self._opened else 0
 
 
 def _not_open(operation: str) -> AdapterError:

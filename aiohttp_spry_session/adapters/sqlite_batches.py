@@ -6,13 +6,14 @@ The usual batch takes few statements and few calls; only what is unusual is carr
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..adapter import SessionRecord
 from . import sqlite_statements as statements
 
-__all__ = ["Call", "load_together", "run_together"]
+__all__ = ["Call", "load_together", "purge_step", "run_together"]
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 """An operation of :mod:`~.sqlite_statements`, and its arguments after the connection and the time."""
@@ -75,3 +76,18 @@ def _run(database: sqlite3.Connection, now: float, call: Call) -> Any:
         if not database.in_transaction:
             raise
         return error
+
+
+def purge_step(database: sqlite3.Connection, now: float, step: int, synchronous: str) -> tuple[int, float]:
+    """Delete at most ``step`` expired records; return how many, and the seconds that it took.
+
+    It does not wait for the disk: should a power cut undo it, they are still expired.
+    """
+    started = time.perf_counter()
+    if synchronous != "OFF":
+        database.execute("PRAGMA synchronous = NORMAL")
+    try:
+        removed = statements.purge(database, now, step)
+    finally:
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+    return removed, time.perf_counter() - started

@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .sqlite_checkpoints import MAX_LOG
+
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "SchemaError", "prepare"]
 
 APPLICATION_ID = 0x53707279
@@ -32,6 +34,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 """The statements that lead to each version of the schema from the one before it; ``user_version`` counts them."""
 
+_CACHE_KB = 16_000
+"""The writer's cache: some 4,000 pages, which hold that many sessions in use. Each batch of loads begins with an empty
+one after each write, so that the reader has no use for more than the default of 2 MB."""
+
 _MIN_SQLITE = (3, 35, 0)
 
 
@@ -50,6 +56,8 @@ def prepare(database: sqlite3.Connection, synchronous: str) -> None:
     if mode not in (b"wal", b"memory"):
         raise SchemaError("write-ahead logging is not possible there: the file has to be on a local disk")
     database.execute(f"PRAGMA synchronous = {synchronous}")
+    database.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG}")
+    database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     with _transaction(database, "BEGIN IMMEDIATE"):
         # Looked at again under the lock: another process may have migrated it meanwhile.
         for migration in MIGRATIONS[_check(database) :]:
