@@ -6,11 +6,11 @@ import argparse
 import fnmatch
 
 from . import __doc__ as description
-from . import contention, micro, scale, whole
+from . import contention, micro, scale, steps, whole
 from .cases import names
 from .priority import set_priority
 
-_PARTS = ("all", "whole", "micro", "scale", "contention", "report")
+_PARTS = ("all", "whole", "steps", "micro", "scale", "contention", "report")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
         set_priority(args.nice)
     if args.part in ("micro", "all"):
         micro.run()
+    if args.part in ("steps", "all"):
+        steps.run()
     if args.part in ("whole", "all"):
         whole.run(
             _selected(args.only),
