@@ -28,7 +28,8 @@ for field in ("payload", "version", "expires_at", "owner"):
     keep("create", field, "a_destroyed_handle_can_be_created_again")
     keep("create", field, "create_takes_the_place_of_an_expired_record")
 for field in ("payload", "created_at", "expires_at"):
-    keep("update", field, "update_replaces_every_field")
+    more = ("payloads_of_any_size_and_content",) if field == "payload" else ()
+    keep("update", field, "update_replaces_every_field", *more)
 keep("update", "owner", "update_can_retire", "find_follows_changes")
 for field in ("payload", "created_at", "expires_at"):
     keep("rotate", field, "rotate_moves_a_session")
@@ -57,6 +58,7 @@ forget_owner("rotate", "rotate_moves_a_session", "find_follows_changes", "one_of
 
 @noticed_by(
     "a_record_expires_exactly_at_its_end",
+    "a_mixed_crowd_gets_the_answers_of_each_alone",
     "a_retired_record_is_loaded_until_its_end",
     "create_takes_the_place_of_an_expired_record",
     "find_answers_nothing_that_is_not_live",

@@ -100,6 +100,8 @@ revive("renew", "destroyed", "destroy_removes_a_record", only=late)
 revive("renew", "expired", "renew_never_revives", only=ends)
 revive("renew", "retired", "renew_never_revives", only=late)
 revive("renew", "retired", "a_rotated_away_handle_is_dead", only=ends)
+revive("renew", "destroyed", "nothing_survives_a_parallel_destroy", only=never)
+revive("update", "destroyed", "nothing_survives_a_parallel_destroy", only=version(2))
 for kind in ("missing", "expired", "retired"):
     revive("rotate", kind, "rotate_of_what_is_not_live_changes_nothing", only=follows)
 revive("rotate", "destroyed", "destroy_removes_a_record", only=follows)
@@ -133,6 +135,7 @@ for offset in (-4, -1, 0, 2, 3):
     accept("update", offset, "update_needs_the_version_before")
     if offset != 3:
         accept("rotate", offset, "rotate_needs_the_version_before")
+accept("rotate", 0, "a_mixed_crowd_gets_the_answers_of_each_alone")
 accept("update", 0, "renew_counts_as_a_change")
 
 

@@ -13,8 +13,9 @@ from aiohttp_spry_session.testing import AdapterContract, FakeClock
 from aiohttp_spry_session.testing.contract import moves
 from aiohttp_spry_session.testing.contract.base import a_record, opened
 
-from . import broken_fields, broken_finds, broken_ghosts, broken_moves  # noqa: F401 - add their adapters to BREAKS
+from . import broken_fields, broken_finds, broken_ghosts, broken_moves, broken_values  # noqa: F401 - add their adapters to BREAKS
 from .broken import BREAKS
+from .broken_closed import OPERATIONS, needing
 from .broken_pairs import PAIRS
 from .strict import StrictAdapter, StrictWithoutIndex
 
@@ -46,6 +47,10 @@ class Alone(OnOneStore):
 
 class PretendingToFail(InProcess):
     fails_when_closed = True
+
+
+class PretendingToForget(InProcess):
+    survives_reopening = False
 
 
 class WithoutIndex(InProcess):
@@ -109,6 +114,19 @@ async def test_a_broken_adapter_is_noticed(broken):
     assert await failing(InProcess, broken, BREAKS[broken]) == BREAKS[broken]
 
 
+async def test_an_adapter_may_need_to_be_open():
+    """One that fails while it is closed passes, and one that has a short expiration."""
+    assert await failing(PretendingToFail, needing(*OPERATIONS)) == set()
+    assert await failing(InProcess, lambda: MemorySessionAdapter(expiration=0.5), {"test_it_is_an_adapter"}) == set()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_a_method_that_works_while_closed_is_noticed(operation):
+    """Each of them is tried on a closed adapter."""
+    noticed = {"test_a_closed_adapter_fails"}
+    assert await failing(PretendingToFail, needing(*set(OPERATIONS) - {operation}), noticed) == noticed
+
+
 @pytest.mark.parametrize("broken", PAIRS, ids=lambda broken: broken.__name__)
 async def test_a_broken_pair_is_noticed(broken):
     """Two adapters that do not exclude each other are noticed, though each of them is right when it is alone."""
@@ -132,6 +150,7 @@ def test_every_test_can_fail():
     [
         (Pretending, {"test_another_adapter_finds_what_one_left", "test_create_stores_a_record"}),
         (PretendingToFail, {"test_a_closed_adapter_fails"}),
+        (PretendingToForget, {"test_a_closed_adapter_fails"}),
         (WithoutIndex, {"test_find_answers_an_owners_live_records"}),
         (WithoutPurge, {"test_purge_deletes_many", "test_purge_deletes_what_has_expired_and_counts_it"}),
     ],

@@ -12,9 +12,15 @@ import pytest_asyncio
 from ...adapter import SessionAdapter, SessionRecord, retire
 from ..clock import FakeClock
 
-__all__ = ["LIFETIME", "Contract", "MakeAdapter", "a_record", "a_retired_record", "opened"]
+__all__ = ["ADA", "FIRST", "LIFETIME", "SECOND", "Contract", "MakeAdapter", "a_record", "a_retired_record", "opened"]
 
 MakeAdapter = Callable[[], SessionAdapter]
+
+ADA = "ada"
+"""An owner."""
+
+FIRST, SECOND = b"first", b"second"
+"""Payloads that can be told from each other, and from that of :func:`a_record`."""
 
 LIFETIME = 1200.0
 """Seconds from the creation of :func:`a_record` to its end."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ...adapter import SessionAdapter
 from ..clock import FakeClock
-from .base import Contract, a_record
+from .base import ADA, Contract, a_record
 
 __all__ = ["HOSTILE_NAMES", "InputLaws"]
 
@@ -84,7 +84,7 @@ class InputLaws(Contract):
         payloads = [b"", b"\0", every_byte, every_byte[::-1], every_byte * 256, every_byte * 256 + b"\0", b"'\"\\\r\n"]
         payloads.append(every_byte * 4096)
         for number, payload in enumerate(payloads):
-            record = a_record(clock, payload, owner="ada")
+            record = a_record(clock, payload, owner=ADA)
             assert await adapter.create(f"{number}", record)
             assert await adapter.load(f"{number}") == record
             longer = replace(record, payload=payload + every_byte, version=2)
@@ -122,11 +122,11 @@ class InputLaws(Contract):
             if self.finds_owners and record.owner:
                 assert dict(await adapter.find(record.owner)) == {handle: record}
         for handle, record in records.items():
-            assert await adapter.update(handle, replace(record, owner="ada", version=2))
+            assert await adapter.update(handle, replace(record, owner=ADA, version=2))
             if self.finds_owners and record.owner:
                 assert not await adapter.find(record.owner)
         if self.finds_owners:
-            assert set(await adapter.find("ada")) == set(records)
+            assert set(await adapter.find(ADA)) == set(records)
 
     async def test_times_keep_their_precision(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """Times are IEEE doubles, and come back to the last bit."""

@@ -11,7 +11,7 @@ import pytest
 
 from ...adapter import SessionAdapter
 from ..clock import FakeClock
-from .base import Contract, MakeAdapter, a_record, opened
+from .base import ADA, Contract, MakeAdapter, a_record, opened
 
 __all__ = ["LifeLaws"]
 
@@ -44,7 +44,7 @@ class LifeLaws(Contract):
                 "rotate": ("a", "b", replace(record, version=2)),
             }
             if self.finds_owners:
-                operations["find"] = ("ada",)
+                operations["find"] = (ADA,)
             if self.purges:
                 operations["purge"] = ()
             for operation, arguments in operations.items():
@@ -64,7 +64,7 @@ class LifeLaws(Contract):
 
     async def test_another_adapter_finds_what_one_left(self, make_adapter: MakeAdapter, clock: FakeClock) -> None:
         """What was stored before one adapter was closed is there for the next one on the same store."""
-        record = a_record(clock, owner="ada")
+        record = a_record(clock, owner=ADA)
         async with opened(make_adapter(), clock) as adapter:
             await asyncio.gather(*(adapter.create(f"{number}", record) for number in range(10)))
         shared = self.shares_store and self.survives_reopening

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, Successor, successor_of
 from ..clock import FakeClock
-from .base import LIFETIME, Contract, a_record, a_retired_record
+from .base import ADA, FIRST, LIFETIME, SECOND, Contract, a_record, a_retired_record
 
 __all__ = ["MoveLaws"]
 
@@ -17,7 +17,7 @@ class MoveLaws(Contract):
 
     async def test_renew_moves_the_end(self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock) -> None:
         """Renewal changes the end and the version, nothing else, and the record lives until the new end."""
-        record = a_record(clock, owner="ada")
+        record = a_record(clock, owner=ADA)
         assert await adapter.create("a", record)
         end = clock() + 2 * LIFETIME
         assert await adapter.renew("a", end) is True
@@ -66,9 +66,9 @@ class MoveLaws(Contract):
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
         """The new handle holds the given record, and the old one says where the session went."""
-        assert await adapter.create("old", a_record(clock, b"before"))
+        assert await adapter.create("old", a_record(clock, FIRST))
         clock.advance(3)
-        record = a_record(clock, b"after", version=2, owner="ada")
+        record = a_record(clock, SECOND, version=2, owner=ADA)
         assert await adapter.rotate("old", "new", record) is True
         assert await adapter.load("new") == record
         assert await other.load("new") == record
@@ -117,7 +117,7 @@ class MoveLaws(Contract):
 
     async def test_rotate_needs_the_version_before(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """With any other version nothing changes, at the old handle or at the new one."""
-        record = a_record(clock, version=5, owner="ada")
+        record = a_record(clock, version=5, owner=ADA)
         assert await adapter.create("old", record)
         for version in (1, 4, 5, 7):
             assert await adapter.rotate("old", "new", a_record(clock, version=version)) is False, version
@@ -137,7 +137,7 @@ class MoveLaws(Contract):
 
     async def test_rotate_never_overwrites(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """A handle that is taken, by a live record or a retired one, is no place to rotate to; an expired one is."""
-        old, taken, retired = a_record(clock), a_record(clock, b"taken"), a_retired_record(clock)
+        old, taken, retired = a_record(clock), a_record(clock, FIRST), a_retired_record(clock)
         assert await adapter.create("old", old)
         assert await adapter.create("taken", taken)
         assert await adapter.create("retired", retired)

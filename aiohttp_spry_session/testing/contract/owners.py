@@ -10,7 +10,7 @@ import pytest
 
 from ...adapter import SessionAdapter
 from ..clock import FakeClock
-from .base import LIFETIME, Contract, a_record, a_retired_record
+from .base import ADA, LIFETIME, Contract, a_record, a_retired_record
 
 __all__ = ["OwnerLaws"]
 
@@ -34,14 +34,14 @@ class OwnerLaws(Contract):
         """An owner's records are found by their handles, nobody else's, and none without an owner."""
         if not self.finds_owners:
             with pytest.raises(NotImplementedError):
-                await adapter.find("ada")
+                await adapter.find(ADA)
             return
-        assert await adapter.create("1", a_record(clock, owner="ada"))
-        assert await adapter.create("2", a_record(clock, owner="ada", lifetime=None))
+        assert await adapter.create("1", a_record(clock, owner=ADA))
+        assert await adapter.create("2", a_record(clock, owner=ADA, lifetime=None))
         assert await adapter.create("3", a_record(clock, owner="adam"))
         assert await adapter.create("4", a_record(clock, owner=None))
         for at in (adapter, other):
-            assert await self.handles_of(at, "ada") == {"1", "2"}
+            assert await self.handles_of(at, ADA) == {"1", "2"}
             assert await self.handles_of(at, "adam") == {"3"}
             for nobody in ("", "ad", "ADA", "None", "null", "%", "*"):
                 assert not await at.find(nobody), nobody
@@ -50,39 +50,39 @@ class OwnerLaws(Contract):
         """Neither destroyed nor expired nor retired records are found."""
         if not self.finds_owners:
             return
-        assert await adapter.create("destroyed", a_record(clock, owner="ada"))
-        assert await adapter.create("short", a_record(clock, owner="ada", lifetime=10.0))
-        assert await adapter.create("retired", replace(a_retired_record(clock), owner="ada"))
-        assert await adapter.create("fenced", a_record(clock, owner="ada"))
-        assert await adapter.create("live", a_record(clock, owner="ada"))
+        assert await adapter.create("destroyed", a_record(clock, owner=ADA))
+        assert await adapter.create("short", a_record(clock, owner=ADA, lifetime=10.0))
+        assert await adapter.create("retired", replace(a_retired_record(clock), owner=ADA))
+        assert await adapter.create("fenced", a_record(clock, owner=ADA))
+        assert await adapter.create("live", a_record(clock, owner=ADA))
         await adapter.destroy("destroyed")
         assert await adapter.update("fenced", a_retired_record(clock, version=2))
-        assert await self.handles_of(adapter, "ada") == {"short", "live"}
+        assert await self.handles_of(adapter, ADA) == {"short", "live"}
         clock.advance(10)
-        assert await self.handles_of(adapter, "ada") == {"live"}
+        assert await self.handles_of(adapter, ADA) == {"live"}
         clock.advance(LIFETIME)
-        assert not await adapter.find("ada")
+        assert not await adapter.find(ADA)
 
     async def test_find_follows_changes(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """The index follows the owner through updates, renewals, rotations and new beginnings."""
         if not self.finds_owners:
             return
         assert await adapter.create("a", a_record(clock))
-        assert await adapter.update("a", a_record(clock, version=2, owner="ada"))
-        assert await self.handles_of(adapter, "ada") == {"a"}
+        assert await adapter.update("a", a_record(clock, version=2, owner=ADA))
+        assert await self.handles_of(adapter, ADA) == {"a"}
         assert await adapter.update("a", a_record(clock, version=3, owner="bob"))
-        assert not await adapter.find("ada")
+        assert not await adapter.find(ADA)
         assert await adapter.renew("a", clock() + 2 * LIFETIME)
         assert await self.handles_of(adapter, "bob") == {"a"}
-        assert await adapter.rotate("a", "b", a_record(clock, version=5, owner="ada"))
+        assert await adapter.rotate("a", "b", a_record(clock, version=5, owner=ADA))
         assert not await adapter.find("bob")
-        assert await self.handles_of(adapter, "ada") == {"b"}
+        assert await self.handles_of(adapter, ADA) == {"b"}
         assert await adapter.update("b", a_record(clock, version=6))
-        assert not await adapter.find("ada")
-        assert await adapter.create("c", a_record(clock, owner="ada", lifetime=1.0))
+        assert not await adapter.find(ADA)
+        assert await adapter.create("c", a_record(clock, owner=ADA, lifetime=1.0))
         clock.advance(1)
         assert await adapter.create("c", a_record(clock, owner="bob"))
-        assert not await adapter.find("ada")
+        assert not await adapter.find(ADA)
         assert await self.handles_of(adapter, "bob") == {"c"}
 
     async def test_find_sees_a_renewed_record_past_its_first_end(
@@ -91,12 +91,12 @@ class OwnerLaws(Contract):
         """An index that expires with the records keeps up with their renewal."""
         if not self.finds_owners:
             return
-        assert await adapter.create("a", a_record(clock, owner="ada"))
-        assert await adapter.create("b", a_record(clock, owner="ada"))
+        assert await adapter.create("a", a_record(clock, owner=ADA))
+        assert await adapter.create("b", a_record(clock, owner=ADA))
         assert await adapter.renew("a", clock() + 3 * LIFETIME)
         clock.advance(2 * LIFETIME)
         await adapter.purge()
-        assert await self.handles_of(adapter, "ada") == {"a"}
+        assert await self.handles_of(adapter, ADA) == {"a"}
 
     async def test_purge_deletes_what_has_expired_and_counts_it(
         self, adapter: SessionAdapter, clock: FakeClock
@@ -104,7 +104,7 @@ class OwnerLaws(Contract):
         """Everything that is at its end goes, exactly counted, and nothing else does."""
         ends = {"past": 9.0, "at its end": 10.0, "soon": 10.001, "later": LIFETIME, "never": None}
         for handle, lifetime in ends.items():
-            assert await adapter.create(handle, a_record(clock, lifetime=lifetime, owner="ada"))
+            assert await adapter.create(handle, a_record(clock, lifetime=lifetime, owner=ADA))
         assert await adapter.create("retired", a_retired_record(clock))
         assert await adapter.purge() == 0
         clock.advance(10)
@@ -160,7 +160,7 @@ class OwnerLaws(Contract):
         purged, loaded, created, updated = await asyncio.gather(
             adapter.purge(),
             adapter.load("live"),
-            adapter.create("7", a_record(clock, owner="ada")),
+            adapter.create("7", a_record(clock, owner=ADA)),
             adapter.update("updated", replace(live, version=2)),
         )
         # A creation may take the place of an expired record, or clear away a few.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...adapter import SessionAdapter, successor_of
 from ..clock import FakeClock
-from .base import LIFETIME, Contract, a_record
+from .base import ADA, LIFETIME, SECOND, Contract, a_record
 
 __all__ = ["RaceLaws"]
 
@@ -54,8 +54,8 @@ class RaceLaws(Contract):
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
         """One rotation answers ``True``; the old handle names its new one, and the others left nothing behind."""
-        assert await adapter.create("old", a_record(clock, owner="ada"))
-        record = a_record(clock, version=2, owner="ada")
+        assert await adapter.create("old", a_record(clock, owner=ADA))
+        record = a_record(clock, version=2, owner=ADA)
         results = await _interleaved(
             [adapter.rotate("old", f"new {number}", record) for number in range(0, 2 * _N, 2)],
             [other.rotate("old", f"new {number}", record) for number in range(1, 2 * _N, 2)],
@@ -70,7 +70,7 @@ class RaceLaws(Contract):
         there = [n for n in range(2 * _N) if await adapter.load(f"new {n}") is not None]
         assert there == [results.index(True)]
         if self.finds_owners:
-            assert set(await adapter.find("ada")) == {winner}
+            assert set(await adapter.find(ADA)) == {winner}
 
     async def test_parallel_renewals_all_count(
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
@@ -109,7 +109,7 @@ class RaceLaws(Contract):
     ) -> None:
         """Whatever runs beside it, a destroyed record is gone when ``destroy`` returned and all others are through."""
         for number in range(_N):
-            handle, record = f"{number}", a_record(clock, owner="ada")
+            handle, record = f"{number}", a_record(clock, owner=ADA)
             assert await adapter.create(handle, record)
             await asyncio.gather(
                 other.update(handle, replace(record, version=2)),
@@ -120,7 +120,7 @@ class RaceLaws(Contract):
             )
             assert await adapter.load(handle) is None
         if self.finds_owners:
-            assert not await adapter.find("ada")
+            assert not await adapter.find(ADA)
 
     async def test_an_update_and_a_rotation_exclude_each_other(
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
@@ -128,7 +128,7 @@ class RaceLaws(Contract):
         """Both start from one version, so one of them succeeds, and the store shows which."""
         for number in range(_N):
             old, new, record = f"old {number}", f"new {number}", a_record(clock)
-            updated, moved = replace(record, payload=b"updated", version=2), replace(record, version=2)
+            updated, moved = replace(record, payload=SECOND, version=2), replace(record, version=2)
             assert await adapter.create(old, record)
             operations = [adapter.update(old, updated), other.rotate(old, new, moved)]
             results = await asyncio.gather(*operations[:: 1 if number % 2 else -1])
@@ -141,7 +141,7 @@ class RaceLaws(Contract):
         self, adapter: SessionAdapter, clock: FakeClock
     ) -> None:
         """Operations on different handles do not touch each other, however a store may bundle them."""
-        record, again = a_record(clock), a_record(clock, b"again", version=2)
+        record, again = a_record(clock), a_record(clock, SECOND, version=2)
         kinds = ("load", "taken", "update", "stale", "renew", "destroy", "rotate", "lost", "expired")
         for kind in kinds:
             lifetime = 1.0 if kind == "expired" else LIFETIME

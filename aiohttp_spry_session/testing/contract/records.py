@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ...adapter import RETIRED_SECONDS, SessionAdapter
 from ..clock import FakeClock
-from .base import LIFETIME, Contract, a_record, a_retired_record
+from .base import ADA, FIRST, LIFETIME, SECOND, Contract, a_record, a_retired_record
 
 __all__ = ["RecordLaws"]
 
@@ -23,16 +23,16 @@ class RecordLaws(Contract):
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
         """A created record is loaded as it was given, by every adapter on the store."""
-        record = a_record(clock, owner="ada")
+        record = a_record(clock, owner=ADA)
         assert await adapter.create("a", record) is True
         assert await adapter.load("a") == record
         assert await other.load("a") == record
 
     async def test_create_never_overwrites(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """A second record under one handle is refused, and the first one stays."""
-        record = a_record(clock, b"first")
+        record = a_record(clock, FIRST)
         assert await adapter.create("a", record)
-        assert await adapter.create("a", a_record(clock, b"second")) is False
+        assert await adapter.create("a", a_record(clock, SECOND)) is False
         assert await adapter.load("a") == record
 
     async def test_create_never_overwrites_a_retired_record(self, adapter: SessionAdapter, clock: FakeClock) -> None:
@@ -44,9 +44,9 @@ class RecordLaws(Contract):
 
     async def test_create_takes_the_place_of_an_expired_record(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """An expired record counts as missing, although it may still be stored."""
-        assert await adapter.create("a", a_record(clock, b"first", owner="ada"))
+        assert await adapter.create("a", a_record(clock, FIRST, owner=ADA))
         clock.advance(LIFETIME)
-        record = a_record(clock, b"second", version=7)
+        record = a_record(clock, SECOND, version=7)
         assert await adapter.create("a", record) is True
         assert await adapter.load("a") == record
 
@@ -80,9 +80,9 @@ class RecordLaws(Contract):
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
         """The next version takes the whole place of the one before, with an earlier end too."""
-        assert await adapter.create("a", a_record(clock, b"first"))
+        assert await adapter.create("a", a_record(clock, FIRST))
         clock.advance(5)
-        record = a_record(clock, b"second", version=2, lifetime=10.0, owner="ada")
+        record = a_record(clock, SECOND, version=2, lifetime=10.0, owner=ADA)
         assert await adapter.update("a", record) is True
         assert await adapter.load("a") == record
         assert await other.load("a") == record
@@ -94,7 +94,7 @@ class RecordLaws(Contract):
         record = a_record(clock, version=5)
         assert await adapter.create("a", record)
         for version in (1, 4, 5, 7, 8):
-            assert await adapter.update("a", a_record(clock, b"other", version=version)) is False, version
+            assert await adapter.update("a", a_record(clock, SECOND, version=version)) is False, version
         assert await adapter.load("a") == record
         assert await adapter.update("a", replace(record, version=6)) is True
 
@@ -121,7 +121,7 @@ class RecordLaws(Contract):
 
     async def test_update_can_retire(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """A retired record may take the place of a live one: this is how a session is fenced before it is removed."""
-        assert await adapter.create("a", a_record(clock, owner="ada"))
+        assert await adapter.create("a", a_record(clock, owner=ADA))
         retired = a_retired_record(clock, version=2)
         assert await adapter.update("a", retired) is True
         assert await adapter.update("a", a_record(clock, version=3)) is False
@@ -131,7 +131,7 @@ class RecordLaws(Contract):
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
         """A destroyed record, live or retired, is gone for everybody, and nothing brings it back."""
-        assert await adapter.create("live", a_record(clock, owner="ada"))
+        assert await adapter.create("live", a_record(clock, owner=ADA))
         assert await adapter.create("retired", a_retired_record(clock))
         assert await adapter.create("bystander", a_record(clock))
         for handle in ("live", "retired"):
@@ -155,8 +155,8 @@ class RecordLaws(Contract):
 
     async def test_a_destroyed_handle_can_be_created_again(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """Nothing of a destroyed record is in the way of a new one, and nothing of it is left in that."""
-        assert await adapter.create("a", a_record(clock, b"first", version=9, owner="ada"))
+        assert await adapter.create("a", a_record(clock, FIRST, version=9, owner=ADA))
         await adapter.destroy("a")
-        record = a_record(clock, b"second", lifetime=None)
+        record = a_record(clock, SECOND, lifetime=None)
         assert await adapter.create("a", record) is True
         assert await adapter.load("a") == record

@@ -1,0 +1,33 @@
+"""Adapters that need to be open, but for one method."""
+
+from __future__ import annotations
+
+from aiohttp_spry_session import MemorySessionAdapter
+
+OPERATIONS = ("load", "create", "update", "destroy", "renew", "rotate", "find", "purge")
+
+
+class Connected(MemorySessionAdapter):
+    """Fails while it is closed."""
+
+    is_open = False
+
+    async def open(self):
+        self.is_open = True
+
+    async def close(self):
+        self.is_open = False
+
+
+def needing(*operations: str) -> type[Connected]:
+    """Return an adapter of which these methods need an open one."""
+
+    def guarded(operation):
+        async def call(self, *given, **options):
+            if not self.is_open:
+                raise ConnectionError("closed")
+            return await getattr(MemorySessionAdapter, operation)(self, *given, **options)
+
+        return call
+
+    return type("Needing", (Connected,), {operation: guarded(operation) for operation in operations})
