@@ -15,7 +15,7 @@ from .batching import Batcher
 from .postgres_batches import Operation, Writer
 from .postgres_connections import connections_from, is_connection_lost
 from .postgres_schema import SchemaError, Table, migrate, needs_migration, schema_sql
-from .postgres_statements import Kind, Row, Statements, encode, key_of, read_row, store
+from .postgres_statements import Kind, Row, Statements, encode, key_of, read_handle, read_record, store
 
 __all__ = ["PostgresSessionAdapter", "schema_sql"]
 
@@ -84,13 +84,17 @@ class PostgresSessionAdapter(SessionAdapter):
         self._purges: Batcher[None, int] = Batcher(self._purge, limit=1)
 
     async def load(self, handle: str) -> SessionRecord | None:
-        return await self._submit("load", self._loads, key_of(handle))
+        if not self._is_open:
+            raise _closed("load")
+        return await self._loads.submit(key_of(handle))
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
         return await self._submit("create", self._writes, (store(Kind.CREATE, handle, record),))
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
-        return await self._submit("update", self._writes, (store(Kind.UPDATE, handle, record),))
+        if not self._is_open:
+            raise _closed("update")
+        return await self._writes.submit((store(Kind.UPDATE, handle, record),))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await self._submit("renew", self._writes, (Row(Kind.RENEW, key_of(handle), expires_at=expires_at),))
@@ -155,9 +159,7 @@ class PostgresSessionAdapter(SessionAdapter):
 
     async def _submit(self, name: str, batcher: Batcher[Asked, T], operation: Asked) -> T:
         if not self._is_open:
-            raise AdapterError(
-                name, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
-            )
+            raise _closed(name)
         return await batcher.submit(operation)
 
     def _now(self) -> float:
@@ -165,14 +167,13 @@ class PostgresSessionAdapter(SessionAdapter):
 
     async def _load(self, keys: list[bytes]) -> Sequence[SessionRecord | None]:
         rows = await self._read(self._statements.load, list(set(keys)))
-        found = {row[0]: read_row(*row)[1] for row in rows}
-        return [found.get(key) for key in keys]
+        found = {row[0]: read_record(row) for row in rows}
+        return list(map(found.get, keys))
 
     async def _find(self, owners: list[bytes]) -> Sequence[dict[str, SessionRecord]]:
         found: dict[bytes, dict[str, SessionRecord]] = {owner: {} for owner in owners}
         for owner, *row in await self._read(self._statements.find, list(found)):
-            handle, record = read_row(*row)
-            found[owner][handle] = record
+            found[owner][read_handle(row)] = read_record(row)
         return [found[owner] for owner in owners]
 
     async def _read(self, statement: str, keys: list[bytes]) -> Sequence[Any]:
@@ -186,3 +187,9 @@ class PostgresSessionAdapter(SessionAdapter):
     async def _purge(self, turns: list[None]) -> Sequence[int]:
         rows = await self._writer.fetch(self._statements.purge, self.clock(), _PURGE_STEP)
         return [rows[0][0]]
+
+
+def _closed(operation: str) -> AdapterError:
+    return AdapterError(
+        operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+    )

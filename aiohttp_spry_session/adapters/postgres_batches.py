@@ -24,7 +24,7 @@ _PAUSE = 0.002
 class _Wave(NamedTuple):
     """A part of a batch, as indices of operations."""
 
-    first: list[int]
+    first: Sequence[int]
     """Those that go now: no two of them have a handle in common."""
 
     echoes: list[tuple[int, int]]
@@ -94,7 +94,11 @@ class Writer:
 
 
 def _first_wave(operations: Sequence[Operation], pending: Sequence[int]) -> _Wave:
-    wave = _Wave([], [], [])
+    handles = [row.handle for index in pending for row in operations[index]]
+    if len(set(handles)) == len(handles):
+        return _Wave(pending, [], [])
+    first: list[int] = []
+    wave = _Wave(first, [], [])
     last: dict[bytes, int | None] = {}
     for index in pending:
         operation = operations[index]
@@ -102,7 +106,7 @@ def _first_wave(operations: Sequence[Operation], pending: Sequence[int]) -> _Wav
         if leader is not None and _is_echo(operation, operations[leader]):
             wave.echoes.append((index, leader))
         elif last.keys().isdisjoint(row.handle for row in operation):
-            wave.first.append(index)
+            first.append(index)
             last.update((row.handle, index) for row in operation)
         else:
             wave.later.append(index)

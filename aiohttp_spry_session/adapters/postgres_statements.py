@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ..adapter import SessionRecord
 from .postgres_schema import Table
 
-__all__ = ["Kind", "Row", "Statements", "columns", "encode", "key_of", "read_row", "store"]
+__all__ = ["Kind", "Row", "Statements", "columns", "encode", "key_of", "read_handle", "read_record", "store"]
 
 _MAX_KEY = 1024
 _DIGEST = b"\xff"
@@ -25,7 +25,8 @@ _COLUMNS = "payload, version, created_at, expires_at, owner, retired"
 _UNEXPIRED = "(s.expires_at IS NULL OR s.expires_at > $1)"
 _LIVE = "NOT s.retired AND " + _UNEXPIRED
 
-_LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY($2::bytea[]) AND {unexpired}"
+# The server cannot see through the inner SELECT how many handles there are, so it plans once, not for every batch anew.
+_LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY((SELECT $2::bytea[])::bytea[]) AND {unexpired}"
 
 # OFFSET 0 keeps the look-up of one owner apart: joined, all of them would be one scan of the whole table.
 _FIND = """
@@ -159,7 +160,7 @@ def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = 
         kind,
         key,
         None if peer is None else key_of(peer),
-        _prefix(handle) + record.payload if key.startswith(_DIGEST) else record.payload,
+        _prefix(handle) + record.payload if key[0:1] == _DIGEST else record.payload,
         record.version,
         record.created_at,
         record.expires_at,
@@ -173,21 +174,22 @@ def columns(rows: Iterable[Row]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def read_row(
-    key: bytes,
-    payload: bytes,
-    version: int,
-    created_at: float,
-    expires_at: float | None,
-    owner: bytes | None,
-    retired: bool,
-) -> tuple[str, SessionRecord]:
-    """Return the handle and the record that a row stores."""
-    if key.startswith(_DIGEST):
-        end = _LENGTH + int.from_bytes(payload[:_LENGTH])
-        key, payload = payload[_LENGTH:end], payload[end:]
-    record = SessionRecord(payload, version, created_at, expires_at, None if owner is None else _decode(owner), retired)
-    return _decode(key), record
+def read_record(row: Sequence[Any]) -> SessionRecord:
+    """Return the record that a row stores: its handle, and the fields of the record."""
+    key, payload, version, created_at, expires_at, owner, retired = row
+    if key[0:1] == _DIGEST:
+        payload = payload[_LENGTH + _length_of_handle(payload) :]
+    return SessionRecord(payload, version, created_at, expires_at, owner if owner is None else _decode(owner), retired)
+
+
+def read_handle(row: Sequence[Any]) -> str:
+    """Return the handle of a row."""
+    key, payload, *_ = row
+    return _decode(payload[_LENGTH : _LENGTH + _length_of_handle(payload)] if key[0:1] == _DIGEST else key)
+
+
+def _length_of_handle(payload: bytes) -> int:
+    return int.from_bytes(payload[:_LENGTH])
 
 
 def key_of(handle: str) -> bytes:
