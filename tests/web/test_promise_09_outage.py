@@ -253,3 +253,37 @@ async def test_redirect_whose_commit_fails_is_503(serve, manager, store):
     assert "Set-Cookie" not in response.headers
     store.work()
     assert await (await client.get("/read", headers=headers)).json() == 1
+
+
+@pytest.mark.parametrize("action", ["rotate", "bind"])
+async def test_rotation_whose_answer_was_lost_is_looked_up(visit, manager, store, action):
+    """Where the store did it but could not say so, the client gets the new identifier, not a dead session."""
+    visitor = await visit(manager)
+    old = visitor.identifier
+
+    async def lose(operation: str) -> None:
+        if operation == "rotate":
+            raise OSError("the connection broke")
+
+    store.after = lose
+    assert (await visitor.ask(f"/do/{action}")).status == 200
+    assert visitor.identifier != old
+    assert await (await visitor.ask("/read")).json() == {"n": 1}
+
+
+@pytest.mark.parametrize("action", ["rotate", "bind"])
+async def test_rotation_that_cannot_be_looked_up_is_503(visit, manager, store, action):
+    """Where the store is out of reach for the second look too, nothing is taken for done."""
+    visitor = await visit(manager)
+    old = visitor.identifier
+
+    async def go_down(operation: str) -> None:
+        if operation == "rotate":
+            store.fail()
+            raise OSError("the store went down")
+
+    store.before = go_down
+    assert (await visitor.ask(f"/do/{action}")).status == 503
+    store.work()
+    assert visitor.identifier == old
+    assert await (await visitor.ask("/read")).json() == {"n": 1}
