@@ -9,20 +9,23 @@ from typing import Any
 
 import pytest
 
+from aiohttp_spry_session import SessionAdapter
 from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing.explorer_gate import Scheduler
-from aiohttp_spry_session.testing.explorer_laws import History, check
+from aiohttp_spry_session.testing.explorer_laws import History, _check_browser, check
 from aiohttp_spry_session.testing.explorer_operations import OPERATIONS
 from aiohttp_spry_session.testing.explorer_stage import Stage
-from aiohttp_spry_session.testing.explorer_story import BrokenLawError
+from aiohttp_spry_session.testing.explorer_story import BrokenLawError, Story
 
-from ..minimal import PlainAdapter
+from ..minimal import MinimalAdapter, PlainAdapter
 
 
-async def played(*names: str, start: Any = "live") -> History:
+async def played(*names: str, start: Any = "live", adapter: type[SessionAdapter] = PlainAdapter) -> History:
     """Return the history of these operations, one after the other."""
-    stage = Stage(PlainAdapter(), life=1200.0, start=start, processes=1, options={})
-    return await stage.play({"ab"[number]: OPERATIONS[name] for number, name in enumerate(names)}, Scheduler(min_index))
+    stage = Stage(adapter(), life=1200.0, start=start, processes=1, options={})
+    return await stage.play(
+        {"abc"[number]: OPERATIONS[name] for number, name in enumerate(names)}, Scheduler(min_index)
+    )
 
 
 def min_index(waiting: Any) -> int:
@@ -265,3 +268,48 @@ async def test_what_the_laws_tolerate(case):
     history = await played(*operations)
     tamper(history)
     check(history)
+
+
+KEPT = [
+    ("renew", "expiry"),
+    ("set, renew", "set", "expiry"),
+    ("set", "renew", "expiry"),
+    ("bind", "expiry"),
+    ("bind", "set", "expiry"),
+    ("rotate", "expiry"),
+    ("rotate with grace", "set", "expiry"),
+    ("set, rotate", "increment"),
+    ("set, rotate with grace", "update", "expiry"),
+    ("rolling", "expiry"),
+    ("set", "rolling", "expiry"),
+    ("increment", "pop", "rolling"),
+    ("forged set", "expiry"),
+    ("expiry", "set"),
+    ("expiry", "increment", "renew"),
+    ("destroy", "set", "expiry"),
+    ("revoke", "bind"),
+]
+
+
+@pytest.mark.parametrize("adapter", [PlainAdapter, MinimalAdapter])
+@pytest.mark.parametrize("start", ["live", "grace", "retired"])
+@pytest.mark.parametrize("operations", KEPT, ids=", ".join)
+async def test_what_keeps_the_laws(operations, start, adapter):
+    """The laws follow a session through renewals and rotations to its end, and beyond."""
+    check(await played(*operations, start=start, adapter=adapter))
+
+
+async def test_the_last_response_is_the_one_that_counts():
+    """A response that may come last is told, whatever excuse another one has."""
+    history = await played("rotate", "rotate")
+    story = Story(history.life, rolling=False)
+    story.enter("", history.setup, history.began)
+    for answer in history.answers.values():
+        story.enter(answer.actor, answer.operation, answer.began)
+    for call in history.calls:
+        story.take(call)
+    history.answers = dict(reversed(history.answers.items()))  # the second has asked for a session of its own
+    history.probes = dict.fromkeys(history.probes)
+    told = "no clobbered cookie: when a's response comes last, the user is logged out"
+    with pytest.raises(BrokenLawError, match=f"^{re.escape(told)}$"):
+        _check_browser(history, story)
