@@ -9,6 +9,7 @@ import pytest
 from aiohttp_spry_session import AdapterError, MemorySessionAdapter, SessionManager, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import AdapterContract, FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.contract.base import a_record
+from aiohttp_spry_session.testing.faulty import Fault
 
 
 @pytest.fixture
@@ -164,3 +165,65 @@ def test_a_fault_that_could_never_strike_is_refused(store, kind, wrong):
     """A misspelt name or an impossible count is a ValueError, not a test that passes for nothing."""
     with pytest.raises(ValueError, match=r"count from 1|has no method"):
         getattr(store, kind)(**wrong)
+
+
+async def test_by_default_a_call_hangs_once_and_before_its_effect(store, clock):
+    """Only the method that was named, only its next call, and with nothing done."""
+    hang = store.hang("create")
+    assert await store.load("a") is None
+    task = asyncio.ensure_future(store.create("a", a_record(clock)))
+    await hang.reached.wait()
+    assert await store.load("a") is None
+    assert await store.create("b", a_record(clock)) is True
+    hang.release()
+    assert await task is True
+
+
+async def test_by_default_a_call_is_cancelled_once_and_before_its_effect(store, clock):
+    """Only the next call, and with nothing done."""
+    store.cancel("create")
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(store.create("a", a_record(clock)))
+    assert await store.load("a") is None
+    assert await asyncio.create_task(store.create("a", a_record(clock))) is True
+
+
+async def test_a_fault_that_was_not_aimed_strikes_once():
+    """The first call, whichever it is."""
+    struck = []
+
+    async def strike() -> None:
+        struck.append(True)
+
+    fault = Fault(strike, operation=None, after=False)
+    assert [fault.hits("load"), fault.hits("load"), fault.hits("purge")] == [True, False, False]
+    await fault.strike()
+    assert struck == [True]
+    assert fault.reached.is_set()
+
+
+async def test_a_grace_is_passed_on_only_where_there_is_one(clock):
+    """An adapter need not know of graces before somebody asks for one."""
+
+    class Graceless(MemorySessionAdapter):
+        async def rotate(self, old, new, record):
+            return await super().rotate(old, new, record)
+
+    store = FaultyAdapter(Graceless())
+    store.clock = clock
+    assert await store.create("a", a_record(clock))
+    assert await store.rotate("a", "b", a_record(clock, version=2)) is True
+    with pytest.raises(TypeError, match="grace"):
+        await store.rotate("b", "c", a_record(clock, version=3), grace=1.0)
+
+
+async def test_what_it_says(store):
+    """The messages say what is allowed, and that the test is the cause."""
+    with pytest.raises(ValueError, match=r"^at and times count from 1; times=None is every call from then on$"):
+        store.fail(at=0)
+    known = "load, create, update, destroy, renew, rotate, find, purge, open, close"
+    with pytest.raises(ValueError, match=f"^an adapter has no method 'delete', only {known}$"):
+        store.hang("delete")
+    store.fail()
+    with pytest.raises(OSError, match=r"^the store failed, as the test wants it to$"):
+        await store.load("a")

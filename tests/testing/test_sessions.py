@@ -213,12 +213,13 @@ async def test_one_of_several_managers(aiohttp_client, clock):
     manager = SessionManager(name="third", clock=clock)
     third = await start_session(client, manager=manager, values={"n": 1})
     assert await third.values() == {"n": 1}
+    assert third.manager is manager
 
 
 async def test_a_client_that_keeps_no_cookies_is_refused(aiohttp_client, clock):
     """A cookie that goes nowhere would be a session that is not there."""
     client = await aiohttp_client(make_app(clock), cookie_jar=DummyCookieJar())
-    with pytest.raises(LookupError, match="keeps no cookies"):
+    with pytest.raises(LookupError, match=r"^the client keeps no cookies: give it another jar than DummyCookieJar$"):
         await start_session(client)
 
 
@@ -227,3 +228,19 @@ async def test_an_application_without_sessions_is_refused(aiohttp_client):
     client = await aiohttp_client(web.Application())
     with pytest.raises(LookupError, match="no session manager under the key 'session'"):
         await start_session(client)
+
+
+@pytest.mark.parametrize(("path", "expected"), [(None, "/"), ("/shop", "/shop")])
+async def test_the_cookie_is_as_wide_as_the_managers(session_client, clock, path, expected):
+    """The client sends it where a browser would, and nowhere else."""
+    client, _ = await session_client(make_app(clock, path=path))
+    assert [cookie["path"] for cookie in client.session.cookie_jar] == [expected]
+
+
+async def test_other_cookies_of_the_client_stay(session_client, clock):
+    """A session that is removed from outside takes no other cookie with it."""
+    client, session = await session_client(make_app(clock), owner="ada")
+    client.session.cookie_jar.update_cookies({"other": "1"}, client.make_url("/"))
+    async with session.request() as inside:
+        await inside.destroy(regenerate=False)
+    assert [cookie.key for cookie in client.session.cookie_jar] == ["other"]
