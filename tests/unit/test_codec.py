@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
+from uuid import UUID
 from zlib import crc32
 
 import msgspec
@@ -102,6 +105,30 @@ def test_integers_past_the_limit(number):
     """Beyond, other readers of JSON would round."""
     for value in (number, [number], {"a": number}):
         with pytest.raises(ValueError, match="past 64 bits"):
+            JSONCodec().encode(value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"a",
+        datetime(2026, 1, 2, tzinfo=UTC),
+        date(2026, 1, 2),
+        time(3),
+        timedelta(1),
+        UUID(int=1),
+        Decimal(1),
+        1,
+        1.5,
+        True,
+        None,
+    ],
+    ids=repr,
+)
+def test_mapping_keys_that_are_no_text(key):
+    """None is made one that another key may be, too, at any depth (CVE-2026-25480)."""
+    for value in ({key: 1}, [{"a": {key: 1}}]):
+        with pytest.raises(TypeError, match=f"^a mapping key must be a str, not {type(key).__name__}$"):
             JSONCodec().encode(value)
 
 
