@@ -142,3 +142,24 @@ async def test_request_inside_of_a_request(visit, manager, aiohttp_client):
     assert visitor.identifier != inner.identifier
     assert await (await visitor.ask("/read")).json() == {"outer": 1}
     assert await (await inner.ask("/read")).json() == {"inner": 1}
+
+
+async def test_tasks_of_one_request_take_turns(visit, manager, store):
+    """However many begin at once, none loses a race against another: one write each, and no second look."""
+    results: list[int] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        session = get_session(request)
+        store.calls.clear()
+        barrier = Barrier(store, "update")
+        tasks = [asyncio.create_task(session.increment("n")) for _ in range(4)]
+        await barrier.reached.wait()
+        await asyncio.sleep(0)  # by now the others wait
+        barrier.go_on.set()
+        results.extend(await asyncio.gather(*tasks))
+        return web.Response()
+
+    visitor = await visit(manager, x=handler)
+    assert (await visitor.ask("/x")).status == 200
+    assert results == [2, 3, 4, 5]
+    assert store.counted == {"update": 4}
