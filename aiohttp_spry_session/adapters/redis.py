@@ -211,7 +211,7 @@ class RedisSessionAdapter(SessionAdapter):
 
 def _client_of(url: str) -> Redis:
     # The adapter bounds the time of an answer by itself, and a command is never to be repeated.
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=None, protocol=2)
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2)
 
 
 def _checked(client_or_url: Redis | RedisCluster | str) -> Redis | RedisCluster | str:

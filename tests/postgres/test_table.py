@@ -13,6 +13,7 @@ import pytest
 from aiohttp_spry_session import AdapterError, SessionRecord
 from aiohttp_spry_session.adapters import postgres
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
+from aiohttp_spry_session.adapters.postgres_statements import key_of
 from tests.postgres.conftest import MakePostgres
 from tests.servers.postgres import PostgresServer
 
@@ -39,7 +40,8 @@ async def test_purge_goes_in_steps(adapter: PostgresSessionAdapter, monkeypatch:
     await adapter.create("live", RECORD)
     await adapter.create("endless", replace(RECORD, expires_at=None))
     assert (await adapter._writer.fetch(adapter._statements.purge, NOW, 10))[0][0] == 10
-    assert await adapter.purge() == 25
+    assert await adapter._purge([None]) == [10]
+    assert await adapter.purge() == 15
     assert await adapter.purge() == 0
     assert await adapter.load("live") == RECORD
 
@@ -137,9 +139,43 @@ async def test_time_is_the_adapters(adapter: PostgresSessionAdapter) -> None:
     assert await adapter.load("handle") is None
 
 
-@pytest.mark.parametrize("operation", ["load", "destroy", "find"])
+CALLS: dict[str, tuple[Any, ...]] = {
+    "load": ("handle",),
+    "create": ("handle", RECORD),
+    "update": ("handle", RECORD),
+    "renew": ("handle", None),
+    "rotate": ("handle", "other", RECORD),
+    "destroy": ("handle",),
+    "find": ("owner",),
+    "purge": (),
+}
+
+
+@pytest.mark.parametrize("operation", CALLS)
 async def test_a_closed_adapter_says_so(adapter: PostgresSessionAdapter, operation: str) -> None:
     """Before ``open`` and after ``close`` every operation is an ``AdapterError`` that says what to do."""
     await adapter.close()
-    with pytest.raises(AdapterError, match=rf"{operation}: the adapter is not open: use setup\(app, manager\)"):
-        await getattr(adapter, operation)("handle")
+    with pytest.raises(AdapterError) as caught:
+        await getattr(adapter, operation)(*CALLS[operation])
+    assert str(caught.value) == (
+        f"session store: {operation}: the adapter is not open: use setup(app, manager), "
+        "or 'async with manager:' in a script"
+    )
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x00ü", "x" * 1024, "ü" * 512, "x" * 1025, "\ud800" * 2000])
+async def test_any_text_is_a_handle_and_an_owner(adapter: PostgresSessionAdapter, text: str) -> None:
+    """What has no proper encoding, and what is longer than a key may be, comes back as it was."""
+    record = replace(RECORD, owner=text)
+    assert await adapter.create(text, record)
+    assert await adapter.load(text) == record
+    assert await adapter.find(text) == {text: record}
+    await adapter.destroy(text)
+    assert await adapter.load(text) is None
+
+
+def test_a_handle_is_its_own_key_where_there_is_room() -> None:
+    """Up to 1024 bytes; a longer one is there as a digest that no text is."""
+    assert key_of("x" * 1024) == b"x" * 1024
+    assert len(key_of("x" * 1025)) == 33
+    assert key_of("x" * 1025)[:1] == b"\xff"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from redis.asyncio import Redis, RedisCluster, Sentinel
 from aiohttp_spry_session import AdapterError, SessionRecord, adapter_from_url
 from aiohttp_spry_session.adapters import redis_connections
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis_scripts import Script
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisCluster as ClusterServers
 from tests.servers.redis import RedisSentinel, RedisServer
@@ -69,20 +71,26 @@ def test_an_unusable_url_is_refused_without_its_password(url: str) -> None:
     """What is refused may hold a password, which is not repeated, in no chained exception either."""
     with pytest.raises(ValueError, match="redis://") as caught:
         RedisSessionAdapter(url)
-    assert "s3cret" not in str(caught.value)
+    assert str(caught.value) == (
+        "the URL must be redis://[user:password@]host[:port][/database], rediss://... or "
+        "unix://[user:password@]/path[?db=database], with options that redis-py knows"
+    )
     assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("client", [None, 1, redis.Redis()])
 def test_anything_else_is_refused(client: object) -> None:
     """A client has to be one of redis-py's asynchronous ones."""
-    with pytest.raises(ValueError, match=r"redis\.asyncio\.Redis"):
+    with pytest.raises(
+        ValueError, match=r"^client_or_url must be a redis\.asyncio\.Redis or RedisCluster client, or "
+    ) as e:
         RedisSessionAdapter(client)  # type: ignore[arg-type]
+    assert str(e.value).endswith(f" a URL, not {type(client).__module__}.{type(client).__qualname__}")
 
 
 def test_the_prefix_is_a_string() -> None:
     """Bytes would make other keys than they say."""
-    with pytest.raises(ValueError, match="prefix"):
+    with pytest.raises(ValueError, match=r"^prefix must be a str, not bytes$"):
         RedisSessionAdapter("redis://localhost", prefix=b"x")  # type: ignore[arg-type]
 
 
@@ -154,7 +162,7 @@ async def test_a_cluster_behind_a_client_for_one_server_is_told(redis_cluster: C
 async def test_a_refused_user_fails_the_start(redis_server: RedisServer) -> None:
     """A wrong password is told when the application starts, not with its first visitor."""
     adapter = RedisSessionAdapter(f"redis://nobody:s3cret@{redis_server.host}:{redis_server.port}/0")
-    with pytest.raises(AdapterError, match="refuses the adapter") as caught:
+    with pytest.raises(AdapterError, match=r"^session store: open: the server refuses the adapter \(\w+E") as caught:
         await adapter.open()
     assert "s3cret" not in repr(caught.value)
     with pytest.raises(AdapterError, match="not open"):
@@ -168,12 +176,50 @@ async def test_a_server_that_is_away_does_not_fail_the_start(
     redis_server.stop()
     adapter = RedisSessionAdapter(redis_server.url, prefix=prefix)
     await adapter.open()
-    assert [entry.levelno for entry in caplog.records] == [logging.WARNING]
+    (entry,) = caplog.records
+    assert entry.levelno == logging.WARNING
+    assert entry.getMessage().startswith("the session store does not answer yet (ConnectionError): Error ")
     with pytest.raises(redis.exceptions.ConnectionError):
         await adapter.load("h")
     redis_server.start()
     assert await adapter.load("h") is None
     await adapter.close()
+
+
+async def test_connecting_is_tried_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that turns away who calls is told of at once, not after redis-py's attempts and their pauses."""
+    calls = 0
+
+    async def turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        writer.close()
+
+    server = await asyncio.start_server(turn_away, "127.0.0.1", 0)
+    adapter = RedisSessionAdapter(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+    await adapter.open()
+    assert calls == 1
+    assert [entry.levelno for entry in caplog.records] == [logging.WARNING]
+    await adapter.close()
+    server.close()
+
+
+async def test_the_options_are_kept(redis_server: RedisServer, client: Redis, record: MakeRecord) -> None:
+    """The life of a session, the prefix that is given, and the one that is not."""
+    adapter = RedisSessionAdapter(redis_server.url, expiration=7)
+    assert (adapter.expiration, adapter.prefix) == (7.0, "spry:")
+    assert RedisSessionAdapter(redis_server.url, prefix="mine:").prefix == "mine:"
+    await adapter.open()
+    handle = secrets.token_hex(8)
+    await adapter.create(handle, record(expires_at=None))
+    assert await client.delete(f"spry:s:{handle}") == 1
+    await adapter.close()
+
+
+async def test_a_script_goes_by_the_name_that_redis_gives_it(client: Redis) -> None:
+    """The server knows it by the name that we send."""
+    script = Script("return 'text'")
+    assert await client.script_load(script.source.decode()) == script.sha.decode()
 
 
 async def test_a_cancelled_start_leaves_nothing_open(
@@ -195,8 +241,10 @@ async def test_an_adapter_that_is_not_open_says_so(record: MakeRecord) -> None:
     """Every operation fails before it was opened, and tells what to do."""
     adapter = RedisSessionAdapter("redis://localhost")
     await adapter.close()
-    with pytest.raises(AdapterError, match="not open"):
-        await adapter.create("h", record())
+    message = r"call: the adapter is not open: use setup\(app, manager\), or 'async with manager:' in a script$"
+    for operation in (adapter.create("h", record()), adapter.load("h"), adapter.find("ada")):
+        with pytest.raises(AdapterError, match=message):
+            await operation
 
 
 def test_the_core_imports_no_redis() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from redis.exceptions import ResponseError
 from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapter import RETIRED_SECONDS
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_records import decode, encode
+from aiohttp_spry_session.adapters.redis_records import decode, decode_plain, encode, time_to_live
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisServer
 
@@ -144,7 +145,9 @@ async def test_a_corrupt_record_is_absent_and_reported(
     key = f"{prefix}s:h"
     await client.set(key, spoil(encode(record(owner="ada"))))
     assert await adapter.load("h") is None
-    assert [(entry.levelno, entry.args) for entry in caplog.records] == [(logging.ERROR, ("h",))]
+    assert [(entry.levelno, entry.getMessage()) for entry in caplog.records] == [
+        (logging.ERROR, "the stored session h is corrupt and counts as absent")
+    ]
     assert not await adapter.create("h", record(owner="ada"))
     assert await adapter.find("ada") == {}
     await adapter.destroy("h")
@@ -155,10 +158,43 @@ def test_records_survive_their_bytes(record: MakeRecord) -> None:
     """Every field comes back, an owner that is empty or no proper text too."""
     for owner in (None, "", "ada", "\ud800", "\x00ü"):
         for end in (None, 1e300, 0.1):
-            original = record(owner=owner, expires_at=end, version=2**53)
-            stored = decode(encode(original))
-            assert stored is not None
-            assert stored.record == original
+            for payload in (b"", b"data"):
+                original = record(owner=owner, expires_at=end, version=2**53, payload=payload)
+                stored = decode(encode(original))
+                assert stored is not None
+                assert (stored.record, stored.origin, stored.pending) == (original, None, False)
+                assert decode_plain(encode(original)) == (original if owner is None else None)
+
+
+def test_a_record_takes_no_more_than_it_has(record: MakeRecord) -> None:
+    """A header of 43 bytes, then the owner, the origin and the payload."""
+    assert len(encode(record(payload=b"x" * 10))) == 43 + 10
+    assert len(encode(record(payload=b"x" * 10, owner="ada"))) == 43 + 3 + 10
+    assert len(encode(record(payload=b"x" * 10, owner="ada"), origin="old")) == 43 + 3 + 3 + 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (math.inf, b""),
+        (1.0001, b"2001"),
+        (0.0, b"1000"),
+        (-5.0, b"1000"),
+        (1e12, b"1000000000001000"),
+        (1e13, b"1000000000001000"),
+    ],
+)
+def test_what_redis_is_told_to_keep(seconds: float, expected: bytes) -> None:
+    """Milliseconds, rounded up and a second longer, which Redis can take in any case; nothing for ever."""
+    assert time_to_live(seconds) == expected
+
+
+def test_a_plain_record_is_live_and_has_no_origin(record: MakeRecord) -> None:
+    """Whatever else there is to find out is not read the short way."""
+    assert decode_plain(encode(record(), origin="old")) is None
+    assert decode_plain(encode(record(retired=True))) is None
+    assert decode_plain(b"\x02" + encode(record())[1:]) is None
+    assert decode_plain(encode(record())[:42]) is None
 
 
 async def test_forgotten_scripts_are_sent_again(

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from aiohttp_spry_session import AdapterError, SessionRecord
-from aiohttp_spry_session.adapter import successor_of
+from aiohttp_spry_session.adapter import retire, successor_of
 from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
@@ -35,7 +35,7 @@ async def test_a_reservation_is_no_session(
         await adapter.rotate("old", "new", record(2, owner="ada", expires_at=None))
     steps.mend()
     assert await client.exists(f"{prefix}s:new")
-    assert 0 < await client.ttl(f"{prefix}s:new") <= 130
+    assert 120_900 < await client.pttl(f"{prefix}s:new") <= 121_000
     assert await adapter.load("new") is None
     assert not await adapter.update("new", record(3))
     assert not await adapter.renew("new", clock.now + 500)
@@ -45,6 +45,31 @@ async def test_a_reservation_is_no_session(
     assert await adapter.rotate("old", "newest", record(2, owner="ada"))
     assert list(await adapter.find("ada")) == ["newest"]
     assert await adapter.load("new") is None
+
+
+async def test_a_reservation_goes_with_its_session_or_after_its_grace(
+    adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord, client: Redis, prefix: str
+) -> None:
+    """It is kept for as long as the old handle leads to it, but not past the session's end."""
+    steps.cut(scripts.UPDATE)
+    for end, grace, expected in ((10, 0.0, 11_000), (1000, 300.0, 361_000), (1000, 60.0, 121_000)):
+        with pytest.raises(LostConnectionError):
+            await adapter.rotate("old", f"{end} {grace}", record(2, expires_at=clock.now + end), grace=grace)
+        assert expected - 100 < await client.pttl(f"{prefix}s:{end} {grace}") <= expected
+
+
+async def test_only_a_retired_record_leads_anywhere(
+    adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord
+) -> None:
+    """A live session whose data look like those of a retired one confirms no reservation."""
+    payload = retire(record(), "new", now=clock.now).payload
+    assert await adapter.update("old", record(2, owner="ada", payload=payload))
+    steps.cut(scripts.UPDATE)
+    with pytest.raises(LostConnectionError):
+        await adapter.rotate("old", "new", record(3, owner="ada"))
+    steps.mend()
+    assert await adapter.load("new") is None
+    assert list(await adapter.find("ada")) == ["old"]
 
 
 LOOKS: dict[str, Callable[[RedisSessionAdapter, MakeRecord], Awaitable[object]]] = {
@@ -75,6 +100,8 @@ async def test_a_rotation_that_was_not_confirmed_has_happened(
     assert retired is not None
     assert retired.retired
     await client.delete(f"{prefix}s:old")
+    if look is LOOKS["load"]:
+        assert 100_900 < await client.pttl(f"{prefix}s:new") <= 101_000
     assert await adapter.load("new") is not None, "it does not depend on the old handle any more"
     assert len(await adapter.find("ada")) == 1
 
@@ -169,7 +196,7 @@ async def test_a_rotation_that_slept_before_its_confirmation_fails(
         return await original(handle, record)
 
     monkeypatch.setattr(adapter, "_replace", replace)
-    with pytest.raises(AdapterError, match="apart on the server's clock"):
+    with pytest.raises(AdapterError, match=r"^session store: rotate: .* apart on the server's clock"):
         await adapter.rotate("old", "new", record(2, owner="ada"))
 
 
