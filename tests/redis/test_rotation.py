@@ -35,7 +35,7 @@ async def test_a_reservation_is_no_session(
         await adapter.rotate("old", "new", record(2, owner="ada", expires_at=None))
     steps.mend()
     assert await client.exists(f"{prefix}s:new")
-    assert 120_900 < await client.pttl(f"{prefix}s:new") <= 121_000
+    assert 116_000 < await client.pttl(f"{prefix}s:new") <= 121_000
     assert await adapter.load("new") is None
     assert not await adapter.update("new", record(3))
     assert not await adapter.renew("new", clock.now + 500)
@@ -55,7 +55,7 @@ async def test_a_reservation_goes_with_its_session_or_after_its_grace(
     for end, grace, expected in ((10, 0.0, 11_000), (1000, 300.0, 361_000), (1000, 60.0, 121_000)):
         with pytest.raises(LostConnectionError):
             await adapter.rotate("old", f"{end} {grace}", record(2, expires_at=clock.now + end), grace=grace)
-        assert expected - 100 < await client.pttl(f"{prefix}s:{end} {grace}") <= expected
+        assert expected - 5_000 < await client.pttl(f"{prefix}s:{end} {grace}") <= expected
 
 
 async def test_only_a_retired_record_leads_anywhere(
@@ -101,7 +101,7 @@ async def test_a_rotation_that_was_not_confirmed_has_happened(
     assert retired.retired
     await client.delete(f"{prefix}s:old")
     if look is LOOKS["load"]:
-        assert 100_900 < await client.pttl(f"{prefix}s:new") <= 101_000
+        assert 96_000 < await client.pttl(f"{prefix}s:new") <= 101_000
     assert await adapter.load("new") is not None, "it does not depend on the old handle any more"
     assert len(await adapter.find("ada")) == 1
 
