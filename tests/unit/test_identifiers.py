@@ -58,7 +58,7 @@ def test_known_generator_needs_no_trial():
 GARBAGE = [None, 7, b"bytes", "", " ", "a b", "a;b", 'a"', "\xe9", "a\n", "x" * 11, "\ud800", ["a"], ...]
 
 
-@pytest.mark.parametrize("made", GARBAGE, ids=repr)
+@pytest.mark.parametrize("made", GARBAGE)
 async def test_generator_that_returns_garbage(made):
     """What no cookie can hold is refused, without being repeated in the message."""
     for use in (
