@@ -165,16 +165,17 @@ async def test_several_may_make_the_table_at_once(make_postgres: MakePostgres) -
     await asyncio.gather(*(adapter.close() for adapter in adapters))
 
 
-@pytest.mark.parametrize("version", [NEWEST, NEWEST + 1])
+@pytest.mark.parametrize(("version", "isolation"), [(NEWEST, "serializable"), (NEWEST + 1, "read%20committed")])
 async def test_who_waited_for_the_lock_looks_again(
     database: asyncpg.Connection,
     make_postgres: MakePostgres,
     namespace: str,
     postgres_server: PostgresServer,
     version: int,
+    isolation: str,
 ) -> None:
-    """What another process has made meanwhile is used, or refused, and left as it is."""
-    adapter = make_postgres()
+    """What another process has made meanwhile is seen, whatever the database's isolation: it is used, or refused."""
+    adapter = make_postgres(f"{postgres_server.dsn}?default_transaction_isolation={isolation}")
     mark = f"aiohttp-spry-session schema {version}"
     async with database.transaction():
         await database.execute(f"SELECT pg_advisory_xact_lock({Table('sessions', namespace).lock})")
@@ -207,6 +208,26 @@ async def test_a_malformed_url_is_told_without_its_password(part: str) -> None:
     with pytest.raises(AdapterError, match="open: the URL cannot be read") as raised:
         await PostgresSessionAdapter(f"postgresql://user:{part}/database").open()
     assert "'se" not in "".join(traceback.format_exception(raised.value))
+
+
+async def test_a_table_that_is_there_is_not_migrated(
+    make_postgres: MakePostgres, database: asyncpg.Connection, namespace: str
+) -> None:
+    """A start does not wait for the lock of a migration where none is needed."""
+    first, another = make_postgres(), make_postgres()
+    await first.open()
+    await first.close()
+    async with database.transaction():
+        await database.execute(f"SELECT pg_advisory_xact_lock({Table('sessions', namespace).lock})")
+        await another.open()
+    await another.close()
+
+
+def test_a_version_that_does_not_exist_is_refused() -> None:
+    """The error names those that do."""
+    for since in (-1, NEWEST + 1):
+        with pytest.raises(ValueError, match=rf"^since must be a version of the schema, 0 to {NEWEST}, not {since}$"):
+            schema_sql(since=since)
 
 
 def test_another_databases_url_is_refused() -> None:
