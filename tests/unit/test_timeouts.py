@@ -52,6 +52,22 @@ async def test_result(steps, seconds):
     assert await limited(suspending(steps), TimeLimit(seconds)) == "done"
 
 
+@pytest.mark.parametrize("seconds", [None, 5.0])
+async def test_operation_that_waits_for_something(seconds):
+    """It goes on when what it waits for is there, and not before."""
+    future = asyncio.get_running_loop().create_future()
+
+    async def waiting() -> str:
+        return await future
+
+    task = asyncio.create_task(limited_call(waiting(), TimeLimit(seconds)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not task.done()
+    future.set_result("there")
+    assert await task == "there"
+
+
 async def test_time_out():
     """What hangs is cancelled, and TimeoutError raised; the task goes on as if nothing had been cancelled."""
     log: list[str] = []
