@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import types
+import weakref
+from contextvars import ContextVar
 
 import pytest
 
@@ -117,6 +120,26 @@ async def test_one_timer_for_many():
     finally:
         del loop.call_at
     assert len(armed) == 1
+
+
+async def test_the_timer_keeps_no_request_alive():
+    """What the context of the first operation held is let go of when that is over, long before the timer fires."""
+    holding: ContextVar[object] = ContextVar("holding")
+    limit = TimeLimit(60.0)
+
+    class Request:
+        pass
+
+    async def serve() -> weakref.ref[Request]:
+        request = Request()
+        holding.set(request)
+        await limited(suspending(), limit)
+        return weakref.ref(request)
+
+    request = await asyncio.create_task(serve())
+    await asyncio.sleep(0)  # the event loop's own last step of the task
+    gc.collect()
+    assert request() is None
 
 
 def test_a_limit_outlives_its_event_loop():
