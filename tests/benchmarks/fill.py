@@ -25,6 +25,7 @@ from aiohttp_spry_session.codec import JSONCodec, pack
 from aiohttp_spry_session.identifiers import handle_of
 
 from .cases import DATA
+from .pauses import longest
 from .results import best
 
 T = TypeVar("T")
@@ -35,11 +36,9 @@ _AT_ONCE = 32
 _SAMPLE = 2048
 _REPEATS = 7
 _LIFETIME = 3600.0
-_BEAT = 0.001
 _IDLE = 0.5
 
 _MEMORY = Path("/proc/self/statm")
-_SCHEDULING = Path("/proc/thread-self/schedstat")
 
 
 class Clock:
@@ -67,18 +66,22 @@ async def measure(name: str, url: str, size: int, choice: random.Random) -> dict
         sample = await _fill(adapter, name, url, size, choice)
         used = await _bytes(name, url) - before
         operations = await _operations(manager, sample, 1 if name == "memory" else _AT_ONCE)
-        idle = await _longest_pause(lambda: asyncio.sleep(_IDLE))
-        purge_seconds, pause = 0.0, idle
+        clock.ahead = 2 * _LIFETIME
+        idle = await longest(lambda: asyncio.sleep(_IDLE), adapter, new_record(clock()))
+        purge_seconds, purging = 0.0, idle
         if name != "redis":  # which forgets by itself
-            clock.ahead = 2 * _LIFETIME
             started = time.perf_counter()
-            pause = await _longest_pause(manager.purge)
+            purging = await longest(manager.purge, adapter, new_record(clock()))
             purge_seconds = time.perf_counter() - started
     return {
         "operations": operations,
         "bytes": used / size if name != "memory" or size >= 100_000 else None,  # below, pages are too coarse
-        "pause_idle": idle * 1e3,
-        "pause_purging": pause * 1e3,
+        "pause_idle": idle.pause * 1e3,
+        "pause_purging": purging.pause * 1e3,
+        "load_idle": idle.load * 1e3,
+        "load_purging": purging.load * 1e3,
+        "update_idle": idle.update * 1e3,
+        "update_purging": purging.update * 1e3,
         "purge_seconds": purge_seconds,
     }
 
@@ -159,36 +162,6 @@ async def _time(operation: Callable[[str], Awaitable[T]], sample: list[str], at_
         for start in range(0, len(sample), at_once):
             results += await asyncio.gather(*map(operation, sample[start : start + at_once]))
     return (clock() - started) / len(sample) * 1e6, results
-
-
-async def _longest_pause(work: Callable[[], Awaitable[object]]) -> float:
-    """Return for how long the event loop did not run others, at most, while the work was going on; in seconds.
-
-    The time for which other programs kept the processor from its thread is taken off, where the system tells it.
-    """
-    longest = 0.0
-
-    async def beat() -> None:
-        nonlocal longest
-        while True:
-            started, kept_off = time.perf_counter(), _kept_off()
-            await asyncio.sleep(_BEAT)
-            paused = time.perf_counter() - started - _BEAT
-            longest = max(longest, paused - (_kept_off() - kept_off))
-
-    heart = asyncio.create_task(beat())
-    await asyncio.sleep(0)
-    await work()
-    heart.cancel()
-    return longest
-
-
-def _kept_off() -> float:
-    """Return for how many seconds this thread has been ready to run, and did not, because the processors were taken."""
-    try:
-        return int(_SCHEDULING.read_text().split()[1]) / 1e9
-    except FileNotFoundError:
-        return 0.0
 
 
 async def _bytes(name: str, url: str) -> int:

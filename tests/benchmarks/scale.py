@@ -1,4 +1,4 @@
-"""Cost per operation, bytes per session and the longest pause of the event loop, with ever more stored sessions.
+"""Cost per operation, bytes per session, and how long a purge holds others up, with ever more stored sessions.
 
 Each size of each store is measured in a process of its own, so that one's memory does not count for the next.
 """
@@ -40,21 +40,21 @@ def run(*, sizes: tuple[int, ...] = SIZES, stores: tuple[str, ...] = STORES, sto
 
 
 def _print(stores: dict[str, Any]) -> None:
-    print("\nwith so many stored sessions: µs a request's work (32 at a time, but in memory), bytes, pauses in ms")
+    print("\nwith so many stored sessions: µs a request's work (32 at a time, but in memory), bytes, and while purging")
+    print("the longest pause of the loop, load and update in ms, each beside the longest when idle")
     rows = [
         [
             name,
             f"{int(size):,}",
             *(f"{found['operations'][operation]:.1f}" for operation in ("read", "write", "start", "destroy")),
             f"{found['bytes']:.0f}" if found["bytes"] else "",
-            f"{found['pause_purging']:.1f}",
-            f"{found['pause_idle']:.1f}",
+            *(f"{found[f'{kind}_purging']:.1f} ({found[f'{kind}_idle']:.1f})" for kind in ("pause", "load", "update")),
             f"{found['purge_seconds']:.2f}",
         ]
         for name, sizes in stores.items()
         for size, found in sizes.items()
     ]
-    head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "pause purging", "idle", "purge s"]
+    head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "pause", "load", "update", "purge s"]
     print_table(head, rows)
 
 
