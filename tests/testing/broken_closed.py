@@ -31,3 +31,16 @@ def needing(*operations: str) -> type[Connected]:
         return call
 
     return type("Needing", (Connected,), {operation: guarded(operation) for operation in operations})
+
+
+def remembering(operation: str) -> type[Connected]:
+    """Return an adapter of which one method works while it is closed, on the records that it remembers."""
+
+    async def call(self, handle, *given, **options):
+        known = handle in self._records
+        answer = await getattr(MemorySessionAdapter, operation)(self, handle, *given, **options)
+        if not self.is_open and not (known and answer in (True, None, self._records.get(handle))):
+            raise ConnectionError("closed")
+        return answer
+
+    return type("Remembering", (needing(*set(OPERATIONS) - {operation}),), {operation: call})

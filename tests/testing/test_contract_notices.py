@@ -15,7 +15,7 @@ from aiohttp_spry_session.testing.contract.base import a_record, opened
 
 from . import broken_fields, broken_finds, broken_ghosts, broken_moves, broken_values  # noqa: F401 - add their adapters to BREAKS
 from .broken import BREAKS
-from .broken_closed import OPERATIONS, needing
+from .broken_closed import OPERATIONS, needing, remembering
 from .broken_pairs import PAIRS
 from .strict import StrictAdapter, StrictWithoutIndex
 
@@ -125,6 +125,13 @@ async def test_a_method_that_works_while_closed_is_noticed(operation):
     """Each of them is tried on a closed adapter."""
     noticed = {"test_a_closed_adapter_fails"}
     assert await failing(PretendingToFail, needing(*set(OPERATIONS) - {operation}), noticed) == noticed
+
+
+@pytest.mark.parametrize("operation", ["load", "update", "destroy", "renew", "rotate"])
+async def test_a_method_that_remembers_while_closed_is_noticed(operation):
+    """Each is tried on what was there before."""
+    noticed = {"test_a_closed_adapter_fails"}
+    assert await failing(PretendingToFail, remembering(operation), noticed) == noticed
 
 
 @pytest.mark.parametrize("broken", PAIRS, ids=lambda broken: broken.__name__)
