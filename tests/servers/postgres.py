@@ -51,6 +51,19 @@ class PostgresServer(Server):
             extra_groups=None if self.user is None else [],
         )
 
+    def copy(self, primary: PostgresServer) -> None:
+        """Make the folder of data as a standby's, which follows a running server."""
+        subprocess.run(
+            [
+                *(str(self.binaries / "pg_basebackup"), "--pgdata", str(self.data), "--write-recovery-conf"),
+                *("--checkpoint", "fast", "--dbname", primary.dsn, "--no-sync"),
+            ],
+            cwd=self.folder,
+            check=True,
+            user=self.user,
+            extra_groups=None if self.user is None else [],
+        )
+
     def command(self) -> list[str]:
         settings = {
             "listen_addresses": self.host,

@@ -12,6 +12,7 @@ from .process import HOST, Server, absent
 __all__ = ["RedisCluster", "RedisSentinel", "RedisServer"]
 
 _SLOTS = 16384
+_MASTERS = 3
 
 
 class RedisServer(Server):
@@ -56,15 +57,15 @@ class RedisServer(Server):
 
 
 class RedisCluster:
-    """Three masters that share the slots, without replicas."""
+    """Three masters that share the slots, the first of which may have a replica: the last of ``nodes``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replica: bool = False) -> None:
         self.nodes = [
             RedisServer(
                 *("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf"),
                 *("--cluster-require-full-coverage", "no"),
             )
-            for _ in range(3)
+            for _ in range(_MASTERS + replica)
         ]
         # The nodes are told of each other beforehand, which is faster than letting them meet.
         for me in self.nodes:
@@ -105,9 +106,16 @@ class RedisCluster:
     @staticmethod
     def _line(index: int, node: RedisServer, me: RedisServer) -> str:
         name = f"{index + 1:x}" * 40
-        flags = "myself,master" if node is me else "master"
-        first, last = _SLOTS * index // 3, _SLOTS * (index + 1) // 3 - 1
-        return f"{name} {HOST}:{node.port}@{node.port + 10_000} {flags} - 0 0 {index + 1} connected {first}-{last}"
+        role, first, last = (
+            f"master - 0 0 {index + 1}",
+            _SLOTS * index // _MASTERS,
+            _SLOTS * (index + 1) // _MASTERS - 1,
+        )
+        slots = f" {first}-{last}"
+        if index >= _MASTERS:
+            role, slots = f"slave {'1' * 40} 0 0 1", ""
+        myself = "myself," if node is me else ""
+        return f"{name} {HOST}:{node.port}@{node.port + 10_000} {myself}{role} connected{slots}"
 
 
 class RedisSentinel(RedisServer):
