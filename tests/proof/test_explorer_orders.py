@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer, _next
 from aiohttp_spry_session.testing.explorer_gate import ACTOR, Gate, Scheduler
 
-from ..minimal import PlainAdapter
+from ..minimal import MinimalAdapter, PlainAdapter
 
 
 class Diary(PlainAdapter):
@@ -207,4 +208,41 @@ async def test_a_gate_without_an_actor_is_open():
     assert await gate.load("x") is None
     assert [(call.actor, call.method, call.handle, call.outcome, call.inner) for call in gate.calls] == [
         ("", "load", "x", None, False)
+    ]
+
+
+class Found(PlainAdapter):
+    """Finds what is somebody's."""
+
+    async def find(self, owner):
+        return {handle: record for handle, record in self.records.items() if record.owner == owner}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "parts"),
+    [(Found, []), (MinimalAdapter, [("load", "a", ""), ("update", "a", "")])],
+)
+async def test_a_renewal_at_the_gate(adapter, parts):
+    """It is one call, or the parts that the base class makes of it and then the whole; the end arrives."""
+    gate = Gate(adapter())
+    record = SessionRecord(b"", 1, 0.0, gate.clock() + 60, "ada")
+    assert await gate.create("a", record)
+    gate.calls.clear()
+    assert await gate.renew("a", None) is True
+    assert [(call.method, call.handle, call.new) for call in gate.calls] == [*parts, ("renew", "a", "")]
+    assert [call.inner for call in gate.calls] == [True] * len(parts) + [False]
+    assert (gate.calls[-1].outcome, gate.calls[-1].record) == (True, None)
+    assert await gate.load("a") == SessionRecord(b"", 2, 0.0, None, "ada")
+
+
+async def test_a_search_at_the_gate():
+    """It is one call, of no handle, and its answer is the store's."""
+    gate = Gate(Found())
+    record = SessionRecord(b"", 1, 0.0, None, "ada")
+    assert await gate.create("a", record)
+    assert await gate.find("ada") == {"a": record}
+    assert await gate.find("bob") == {}
+    assert [(call.method, call.handle, call.outcome) for call in gate.calls[1:]] == [
+        ("find", "", {"a": record}),
+        ("find", "", {}),
     ]
