@@ -129,6 +129,7 @@ async def test_properties_after_a_failed_load_raise_adapter_error(serve, manager
     store.fail("load")
     assert (await client.get("/", headers=sending(identifier))).status == 200
     assert seen[0].operation == "load"
+    assert str(seen[0]) == "session store: load: failed when the request began"
     assert isinstance(seen[0].__cause__, AdapterError)
     assert isinstance(seen[0].__cause__.__cause__, OSError)
 

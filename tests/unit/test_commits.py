@@ -1,0 +1,197 @@
+"""Commits of one request, without HTTP: what they take along, what stays pending, and what errors say."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aiohttp_spry_session import ConflictError, SessionEndedError, SessionError, SessionManager, SessionRecord
+
+from ..support import Barrier, Recorder
+
+
+@pytest.fixture
+def opened(memory, clock):
+    """Make managers on one store, which needs no opening."""
+    return lambda **options: SessionManager(memory, clock=clock, **options)
+
+
+async def start(manager: SessionManager, **values: object) -> str:
+    """Store a session, and return its identifier."""
+    session = manager.session(manager.begin(()))
+    for key, value in values.items():
+        await session.set(key, value)
+    await session.renew()
+    await session.save()
+    return session.identifier
+
+
+async def test_renewal_after_an_early_save(opened, clock):
+    """A rolling request that saved before the session's half is over renews it at its end, past the half."""
+    manager = opened(rolling=True)
+    life = manager.begin((await start(manager),))
+    session = manager.session(life)
+    await session.set("n", 1)
+    await session.save()
+    clock.advance(700)
+    assert life.dirty
+    await life.commit()
+    assert session.expires_at.timestamp() == clock() + 1200
+
+
+async def test_renewal_that_is_asked_for_during_a_save(opened, memory, clock):
+    """What another task of the request asks for while a commit is under way is done at the next one."""
+    manager = opened()
+    life = manager.begin((await start(manager),))
+    session = manager.session(life)
+    await session.set("n", 1)
+    clock.advance(100)
+    barrier = Barrier(memory, "update")
+    saving = asyncio.create_task(session.save())
+    await barrier.reached.wait()
+    await session.renew()
+    barrier.go_on.set()
+    await saving
+    assert life.dirty
+    await life.commit()
+    assert session.expires_at.timestamp() == clock() + 1200
+
+
+async def test_pop_from_nothing_changes_nothing(opened, memory):
+    """A visitor without a session can pop, read and write as before; nothing is stored until something is set."""
+    manager = opened()
+    session = manager.session(manager.begin(()))
+    assert await session.pop("token", "none") == "none"
+    assert await session.keys() == []
+    assert memory.calls == []
+    await session.set("n", 1)
+    assert await session.pop("token") is None
+    assert await session.keys() == ["n"]
+
+
+async def test_rolling_is_throttled_for_writes_too(opened, clock):
+    """A write in the first half of the lifetime moves no end, and writes no cookie."""
+    manager = opened(rolling=True)
+    life = manager.begin((await start(manager),))
+    session = manager.session(life)
+    events = Recorder(manager)
+    await session.load()
+    end = session.expires_at
+    clock.advance(600)
+    await session.increment("n")
+    assert (session.expires_at, life.cookie.name, events.told) == (end, "KEEP", [])
+    clock.advance(1)
+    await session.increment("n")
+    assert session.expires_at.timestamp() == clock() + 1200
+    assert (life.cookie.name, events.told) == ("SEND", [("renewed", "rolling")])
+
+
+async def test_renewal_that_goes_with_a_write(opened, clock):
+    """It is told of as one that was asked for."""
+    manager = opened()
+    session = manager.session(manager.begin((await start(manager),)))
+    events = Recorder(manager)
+    await session.renew()
+    await session.increment("n")
+    assert events.told == [("renewed", "renew")]
+
+
+async def test_corrupt_record_is_named_in_the_log(opened, memory, caplog):
+    """Who looks after the store reads which record was damaged while it was in use."""
+    manager = opened()
+    session = manager.session(manager.begin((await start(manager),)))
+    await session.load()
+    record = await memory.inner.load(session.handle)
+    handle = session.handle
+    await memory.inner.update(handle, SessionRecord(b"junk", 2, record.created_at, record.expires_at))
+    with pytest.raises(SessionEndedError):
+        await session.reload()
+    assert [entry.getMessage() for entry in caplog.records] == [
+        f"the stored session {handle} is corrupt and counts as absent"
+    ]
+
+
+async def test_commit_that_never_gets_through(opened, memory, monkeypatch):
+    """It says so, and that nothing was stored."""
+    monkeypatch.setattr("aiohttp_spry_session.commits.MAX_ATTEMPTS", 3)
+    manager = opened()
+    session = manager.session(manager.begin((await start(manager),)))
+
+    async def update(handle: str, record: SessionRecord) -> bool:
+        memory.calls.append("update")
+        return False
+
+    memory.update = update
+    memory.calls.clear()
+    with pytest.raises(ConflictError) as caught:
+        await session.increment("n")
+    assert str(caught.value) == "other requests kept changing the session: nothing was stored"
+    assert memory.counted == {"load": 1 + 3, "update": 1 + 3}
+
+
+async def test_identifiers_that_are_in_use(opened):
+    """A generator that repeats itself for ever is told of, and so is an identifier that was handed out already."""
+    manager = opened(identifier_generator=lambda: "same")
+    first, second, third = (manager.session(manager.begin(())) for _ in range(3))
+    await second.load()
+    assert second.identifier == "same"
+    await first.set("n", 1)
+    await first.save()
+    for session, told in (
+        (second, "the new session's identifier is in use already: nothing was stored"),
+        (third, "identifier_generator keeps returning identifiers that are in use"),
+    ):
+        await session.set("n", 2)
+        with pytest.raises(SessionError) as caught:
+            await session.save()
+        assert str(caught.value) == told
+    await first.reload()
+    assert await first.get("n") == 1
+
+
+@pytest.mark.parametrize("limit", [None, 300], ids=["expiration", "max_lifetime"])
+async def test_session_is_over_at_its_very_end(opened, clock, limit):
+    """Neither end is passed by a request that began before it, and the error says that it was time."""
+    identifier = await start(opened(), n=1)
+    manager = opened(max_lifetime=limit)
+    session = manager.session(manager.begin((identifier,)))
+    clock.advance((limit or 1200) - 1)
+    assert await session.increment("n") == 2
+    clock.advance(1)
+    with pytest.raises(SessionEndedError) as caught:
+        await session.increment("n")
+    assert caught.value.reason == "expired"
+
+
+async def test_request_that_fails_while_a_task_of_it_commits(opened, memory):
+    """What was under way is stored, and the rest is forgotten, without another failure."""
+    manager = opened()
+    life = manager.begin((await start(manager, m=1, n=1),))
+    session = manager.session(life)
+    await session.remove("n")
+    barrier = Barrier(memory, "update")
+    saving = asyncio.create_task(session.save())
+    await barrier.reached.wait()
+    await session.remove("m")
+    life.discard()
+    barrier.go_on.set()
+    await saving
+    await session.reload()
+    assert await session.keys() == ["m"]
+
+
+async def test_events_name_the_owner(opened):
+    """Every event of a session that has an owner says whose it was, by its newest handle."""
+    manager = opened()
+    events = Recorder(manager)
+    session = manager.session(manager.begin(()))
+    await session.bind("ann")
+    await session.renew()
+    await session.save()
+    handles = [session.handle, session.handle]
+    await session.rotate()
+    handles.append(session.handle)
+    assert [event.name for event in events.events] == ["created", "renewed", "rotated"]
+    assert [event.owner for event in events.events] == ["ann"] * 3
+    assert [event.handle for event in events.events] == handles
