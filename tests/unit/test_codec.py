@@ -138,6 +138,7 @@ def test_type_expressions_that_cannot_be_cached():
     with pytest.raises(TypeError):
         hash(kind)
     assert JSONCodec().decode(b"3", kind) == 3
+    assert JSONCodec().decode(b"3", int) == 3
     with pytest.raises(msgspec.ValidationError):
         JSONCodec().decode(b'"a"', kind)
 

@@ -47,6 +47,7 @@ READ = {
     "semicolon in quotes ends": (['sid="a;b"'], ['"a']),
     "comma stays": (["sid=a,sid=b"], ["a,sid=b"]),
     "letters stay": (["Xsid=a; sidX=b; sid=XcX"], ["XcX"]),
+    "letters and other spaces stay around several": (["sid=XaX; sid= \x0bb"], ["XaX", "\x0bb"]),
     "case counts": (["SID=a; Sid=b"], []),
     "longer name": (["sid2=a; xsid=b"], []),
     "unicode space": (["\u2000sid=a; \xa0sid=b; \u3000sid=c; sid\u2000=d"], []),
@@ -124,7 +125,7 @@ def test_bad_attributes(option, value):
 
 GOOD = {
     "name": ["a", "SPRY_SESSION_ID", "!#$%&'*+-.^_`|~", "x" * 2048],
-    "domain": ["example.org", "a", "xn--bcher-kva.example", "10.0.0.1", "A-b.c", None],
+    "domain": ["example.org", "a", "xn--bcher-kva.example", "10.0.0.1", "A-b.c", "a" * 1024, None],
     "path": ["/", "/a b", "/" + "a" * 1023, "/~x,y=z", None],
     "same_site": ["Strict", "Lax", None],
 }
