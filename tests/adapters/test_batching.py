@@ -71,6 +71,15 @@ async def test_a_batch_is_bounded():
     assert store.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+async def test_a_batch_is_256_at_most_where_nothing_else_is_said():
+    """That is what a store gets at once unless it asks for another limit."""
+    store = Store()
+    store.gate.set()
+    batcher = Batcher(store.send)
+    await asyncio.gather(*submit(batcher, *range(600)))
+    assert list(map(len, store.batches)) == [256, 256, 88]
+
+
 async def test_it_begins_again_after_a_rest():
     """Once all is done, the next operation is sent as the first was."""
     store = Store()
@@ -115,7 +124,9 @@ async def test_too_few_results_are_a_failure():
         return batch[1:]
 
     results = await asyncio.gather(*submit(Batcher(send), 0, 1), return_exceptions=True)
-    assert all(isinstance(result, RuntimeError) for result in results)
+    assert [repr(result) for result in results] == [
+        "RuntimeError('2 operations were sent, and 1 results came back')"
+    ] * 2
 
 
 async def test_what_is_cancelled_before_it_left_never_runs():
