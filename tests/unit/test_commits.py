@@ -6,7 +6,15 @@ import asyncio
 
 import pytest
 
-from aiohttp_spry_session import ConflictError, SessionEndedError, SessionError, SessionManager, SessionRecord
+from aiohttp_spry_session import (
+    ConflictError,
+    SessionEndedError,
+    SessionError,
+    SessionManager,
+    SessionRecord,
+    SessionTooLargeError,
+)
+from aiohttp_spry_session.codec import pack
 
 from ..support import Barrier, Recorder
 
@@ -195,3 +203,30 @@ async def test_events_name_the_owner(opened):
     assert [event.name for event in events.events] == ["created", "renewed", "rotated"]
     assert [event.owner for event in events.events] == ["ann"] * 3
     assert [event.handle for event in events.events] == handles
+
+
+@pytest.mark.parametrize("key", ["k", "k" * 40, "\N{GRINNING FACE}" * 10], ids=["short", "long", "wide"])
+@pytest.mark.parametrize("stored", [False, True])
+async def test_set_fails_at_the_very_limit_of_size(opened, key, stored):
+    """A value that just fits is taken, one byte more is refused there and then, and the old value stays."""
+    limit = 300
+    manager = opened(max_bytes=limit)
+    session = manager.session(manager.begin((await start(manager, one="1" * 100),) if stored else ()))
+    life = session._life
+    await session.set("\N{GRINNING FACE}" * 5, 7)
+    for name in ("a", "b", "c"):
+        await session.set(name, name)
+    refused = False
+    for length in range(limit):
+        value = "v" * length
+        fits = len(pack({**life.values, key: manager.codec.encode(value)})) <= limit
+        if fits:
+            await session.set(key, value)
+        else:
+            refused = True
+            with pytest.raises(SessionTooLargeError) as caught:
+                await session.set(key, value)
+            assert (caught.value.limit, caught.value.key) == (limit, key)
+    assert refused
+    await session.save()
+    assert len((await manager.adapter.inner.load(session.handle)).payload) == limit
