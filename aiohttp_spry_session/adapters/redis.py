@@ -16,7 +16,8 @@ from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire
 from ..events import logger
 from ..exceptions import AdapterError
 from . import redis_scripts as scripts
-from .redis_connections import FAILURES, Call, Closed, Cluster, Connections, Server
+from .redis_cluster import Cluster
+from .redis_connections import FAILURES, Call, Closed, Connections, Server
 from .redis_owners import OwnerIndex
 from .redis_records import decode_plain, encode, end_of, pack_time, time_to_live, to_str
 from .redis_scripts import LEASE_SECONDS

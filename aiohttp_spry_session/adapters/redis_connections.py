@@ -7,34 +7,26 @@ elsewhere) is sent again.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import (
-    AskError,
     ClusterCrossSlotError,
     MovedError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
     RedisError,
-    SlotNotCoveredError,
 )
-from redis.exceptions import ConnectionError as LostConnectionError
 
 from ..exceptions import AdapterError
 from .batching import Batcher
 from .redis_pipe import Pipe
 from .redis_scripts import Script
 
-__all__ = ["ANSWER_SECONDS", "FAILURES", "Call", "Closed", "Cluster", "Connections", "Server"]
+__all__ = ["ANSWER_SECONDS", "FAILURES", "Call", "CarryOut", "Closed", "Connections", "Server", "get_each", "run_each"]
 
 ANSWER_SECONDS = 4.0
 """After this time an answer counts as lost, and its connection as dead."""
@@ -42,9 +34,6 @@ ANSWER_SECONDS = 4.0
 FAILURES = (RedisError, RedisClusterException, OSError)
 """What redis-py raises; one of them is no ``RedisError``."""
 
-_MAX_REDIRECTIONS = 4
-_LOOK_SECONDS = 1.0
-_REDIRECTIONS = (MovedError, AskError)
 _FOUR = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n" + 5 * b"$%d\r\n%b\r\n"
 """What the scripts that are run most often have: four arguments. Filled at once it takes half of the time."""
 _PLAIN = frozenset((int, bytes, type(None)))
@@ -107,11 +96,11 @@ class Server:
     """One server: a standalone one, or the master that a Sentinel names. Makes two connections, as the client does."""
 
     def __init__(self, client: Redis) -> None:
-        make = cast("Any", client.connection_pool).make_connection
-        self._pipes = Pipe(make), Pipe(make)
+        pool: Any = client.connection_pool
+        self._pipes = Pipe(pool.make_connection), Pipe(pool.make_connection)
         reads, writes = self._pipes
         self._reads: Batcher[bytes, Any] = Batcher(partial(self._send, reads, _read))
-        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, writes, _run))
+        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, writes, run_each))
         self.get = self._reads.submit
         self.run = self._writes.submit
 
@@ -121,7 +110,7 @@ class Server:
         for pipe in self._pipes:
             await pipe.close()
 
-    async def _send(self, pipe: Pipe, carry_out: _CarryOut, operations: list[Any]) -> Sequence[Any]:
+    async def _send(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> Sequence[Any]:
         results = await carry_out(pipe, operations)
         if _PLAIN.issuperset(map(type, results)):
             return results
@@ -136,124 +125,31 @@ class Server:
         return results
 
 
-class _Node(NamedTuple):
-    """The ways to one node of a Cluster."""
-
-    pipes: tuple[Pipe, Pipe]
-    reads: Batcher[bytes, Any]
-    writes: Batcher[Call, Any]
-
-
-class Cluster:
-    """A Redis Cluster. Each node is asked on its own, so that one that hangs holds up no other."""
-
-    def __init__(self, client: RedisCluster) -> None:
-        self._client = client
-        self._nodes: dict[str, _Node] = {}
-
-    async def get(self, key: bytes) -> bytes | None:
-        return cast("bytes | None", await (await self._node_of(key)).reads.submit(key))
-
-    async def run(self, call: Call) -> Any:
-        return await (await self._node_of(call.key)).writes.submit(call)
-
-    async def close(self) -> None:
-        for node in self._nodes.values():
-            await node.reads.drain()
-            await node.writes.drain()
-            for pipe in node.pipes:
-                await pipe.close()
-
-    async def _node_of(self, key: bytes) -> _Node:
-        # Bytes are what the slot is computed from, whatever the client's type says. The node is the master.
-        text = cast("str", key)
-        try:
-            found: Any = self._client.get_node_from_key(text)
-        except SlotNotCoveredError:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._client.initialize()
-                await self._client.nodes_manager.initialize()
-            found = self._client.get_node_from_key(text)
-        name: str = found.name
-        node = self._nodes.get(name)
-        if node is None:
-            make = partial(self._connection_to, name)
-            reads, writes = Pipe(make), Pipe(make)
-            node = self._nodes[name] = _Node(
-                (reads, writes), Batcher(partial(self._send, reads, _get)), Batcher(partial(self._send, writes, _run))
-            )
-        return node
-
-    def _connection_to(self, name: str) -> Any:
-        return _connection_to(self._client.get_node(node_name=name))
-
-    async def _send(self, pipe: Pipe, carry_out: _CarryOut, operations: list[Any]) -> Sequence[Any]:
-        try:
-            results = await carry_out(pipe, operations)
-            astray = [index for index, result in enumerate(results) if isinstance(result, _REDIRECTIONS)]
-            for index in astray:
-                results[index] = await self._follow(carry_out, operations[index], results[index])
-        except FAILURES:
-            await self._look_around()
-            raise
-        if astray or any(isinstance(result, LostConnectionError | OSError) for result in results):
-            await self._look_around()
-        return results
-
-    async def _follow(self, carry_out: _CarryOut, operation: Any, redirection: Any) -> Any:
-        """Send a call to where its key is; a redirected call was not carried out."""
-        for _ in range(_MAX_REDIRECTIONS):
-            node = self._client.get_node(redirection.host, redirection.port)
-            if node is None:
-                await self._look_around()
-                node = self._client.get_node(redirection.host, redirection.port)
-            # The node's own pipes may be in use.
-            pipe = Pipe(partial(_connection_to, node))
-            try:
-                (redirection,) = await carry_out(pipe, [operation], asking=isinstance(redirection, AskError))
-            finally:
-                await pipe.close()
-            if not isinstance(redirection, _REDIRECTIONS):
-                break
-        return redirection
-
-    async def _look_around(self) -> None:
-        """Ask the cluster which node holds what now; where nobody answers, the next failure asks again."""
-        with contextlib.suppress(*FAILURES):
-            async with asyncio.timeout(_LOOK_SECONDS):
-                await self._client.nodes_manager.initialize()
-
-
-_CarryOut = Callable[..., Awaitable[list[Any]]]
-
-
-def _connection_to(node: ClusterNode | None) -> Any:
-    if node is None:
-        raise LostConnectionError("the node has left the cluster")
-    return node.connection_class(**{**node.connection_kwargs, "retry": Retry(NoBackoff(), 0)})
+CarryOut = Callable[..., Awaitable[list[Any]]]
 
 
 async def _read(pipe: Pipe, keys: list[bytes]) -> list[Any]:
     """Read many keys of one server with one command."""
     if len(keys) == 1:
-        return await _get(pipe, keys)
+        return await get_each(pipe, keys)
+    values: Any
     (values,) = await pipe.converse(_pack(b"MGET", *keys), 1, ANSWER_SECONDS)
     if isinstance(values, Exception):
         return [values] * len(keys)
     # It passes over a key that holds something else than a string as if there were none; GET tells.
     if None in values:
         missing = [index for index, value in enumerate(values) if value is None]
-        for index, value in zip(missing, await _get(pipe, [keys[index] for index in missing]), strict=True):
+        for index, value in zip(missing, await get_each(pipe, [keys[index] for index in missing]), strict=True):
             values[index] = value
-    return cast("list[Any]", values)
+    return list(values)
 
 
-async def _get(pipe: Pipe, keys: list[bytes], *, asking: bool = False) -> list[Any]:
+async def get_each(pipe: Pipe, keys: list[bytes], *, asking: bool = False) -> list[Any]:
     """Read each key with a command of its own: those of a Cluster's node have not one slot."""
     return await _converse(pipe, [_pack(b"GET", key) for key in keys], asking=asking)
 
 
-async def _run(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> list[Any]:
+async def run_each(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> list[Any]:
     """Return for each call its answer or what it failed with; the whole script goes where its name is unknown."""
     results = await _converse(pipe, [call.by_name() for call in calls], asking=asking)
     if _PLAIN.issuperset(map(type, results)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import asyncpg
@@ -77,6 +78,30 @@ class Connection:
     async def close(self, *, timeout: float | None = None) -> None:
         self.timeouts.append(timeout)
         raise TimeoutError
+
+
+class Hanging(Connection):
+    """A connection that answers nothing until it is aborted."""
+
+    async def fetch(self, statement: str, *parameters: object) -> Any:
+        self.answer = asyncio.get_running_loop().create_future()
+        return await self.answer
+
+    def terminate(self) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(ConnectionAbortedError("terminated"))
+
+
+async def test_a_statement_that_is_not_answered_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the time, and what the driver made of it."""
+
+    async def connect(dsn: str, *, timeout: float) -> Connection:
+        return Hanging()
+
+    monkeypatch.setattr(postgres_connections, "_connect", connect)
+    with pytest.raises(TimeoutError, match=r"^PostgreSQL did not answer within 0\.01 s$") as caught:
+        await OwnConnection("postgresql://", 0.01).fetch("SELECT 1")
+    assert isinstance(caught.value.__cause__, ConnectionAbortedError)
 
 
 async def test_closing_is_limited_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

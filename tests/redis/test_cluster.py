@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import AskError, MovedError, RedisError
 from redis.exceptions import ConnectionError as LostConnectionError
-from redis.exceptions import RedisError
 
 from aiohttp_spry_session import SessionRecord
+from aiohttp_spry_session.adapters import redis_cluster as cluster_module
 from aiohttp_spry_session.adapters import redis_connections
 from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis_cluster import Cluster
 from aiohttp_spry_session.adapters.redis_pipe import Pipe
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisCluster as ClusterServers
@@ -66,7 +70,7 @@ async def test_a_node_that_hangs_holds_up_no_other(
 ) -> None:
     """Sessions elsewhere are served at once; those of the node fail in time, and are back with it."""
     monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(redis_connections, "_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(cluster_module, "_LOOK_SECONDS", 0.3)
     await asyncio.gather(*(adapter.create(handle, record()) for handle in HANDLES))
     node = redis_cluster.nodes[1]
     away = [handle for handle in HANDLES if port_of(cluster_client, adapter, handle) == node.port]
@@ -190,7 +194,7 @@ async def test_a_redirection_to_nowhere_fails(
     def answer(text: str) -> None:
         async def converse(pipe: Pipe, commands: bytes, count: int, seconds: float) -> list[object]:
             pipe._make()
-            return [redis_connections.MovedError(text)] * count
+            return [MovedError(text)] * count
 
         monkeypatch.setattr(Pipe, "converse", converse)
 
@@ -198,7 +202,26 @@ async def test_a_redirection_to_nowhere_fails(
     with pytest.raises(LostConnectionError, match="left the cluster"):
         await adapter.load("h")
     answer(f"1 127.0.0.1:{port_of(cluster_client, adapter, 'h')}")
-    with pytest.raises(redis_connections.MovedError):
+    with pytest.raises(MovedError):
         await adapter.load("h")
     monkeypatch.setattr(Pipe, "converse", real)
     assert await adapter._kept.run(adapter._kept.key("h"), scripts.DESTROY) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_redirection_to_a_node(*, known: bool) -> None:
+    """One that the client has not heard of is looked for; one that it knows is asked straight away."""
+    node = object()
+    client = AsyncMock()
+    client.get_node = Mock(side_effect=[node] if known else [None, node])
+    asked: list[Any] = []
+
+    async def carry_out(pipe: Pipe, operations: list[bytes], *, asking: bool) -> list[object]:
+        asked.append((pipe._make.args, operations, asking))  # type: ignore[attr-defined]
+        return [b"answer"]
+
+    cluster = Cluster(client)
+    assert await cluster._follow(carry_out, b"key", AskError("1 host:7")) == b"answer"
+    assert asked == [((node,), [b"key"], True)]
+    assert client.get_node.call_args.args == ("host", 7)
+    assert client.nodes_manager.initialize.await_count == (0 if known else 1)

@@ -210,6 +210,17 @@ async def test_a_plain_write_leaves_the_index_alone(
     assert list(await adapter.find("bob")) == ["h"]
 
 
+async def test_a_renewal_within_what_the_index_knows_is_one_call(
+    adapter: RedisSessionAdapter, clock: FakeClock, record: MakeRecord
+) -> None:
+    """The session was to live longer before: the index need not be told."""
+    await adapter.create("h", record(owner="ada", expires_at=clock.now + 1000))
+    assert await adapter.update("h", record(2, owner="ada", expires_at=clock.now + 100))
+    steps = Steps(adapter)
+    assert await adapter.renew("h", clock.now + 500)
+    assert steps.scripts == [scripts.RENEW]
+
+
 async def test_find_follows_a_rotation_that_it_meets(
     adapter: RedisSessionAdapter, client: Redis, prefix: str, record: MakeRecord
 ) -> None:
