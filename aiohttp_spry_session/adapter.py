@@ -32,7 +32,7 @@ class SessionRecord(msgspec.Struct, frozen=True, gc=False):
     """A session as a store sees it: opaque bytes, and what the store needs to know to keep its promises.
 
     Frozen and slotted. A ``msgspec.Struct``, made in a tenth of the time that a frozen dataclass takes, and no work
-    for the garbage collector, though there be millions; :func:`dataclasses.replace` and its like take it all the same.
+    for the garbage collector, though there be millions; ``dataclasses.replace`` and its like take it all the same.
     """
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
