@@ -8,6 +8,7 @@ import pytest
 
 from aiohttp_spry_session import (
     ConflictError,
+    HeadersSentError,
     SessionEndedError,
     SessionError,
     SessionManager,
@@ -230,3 +231,17 @@ async def test_set_fails_at_the_very_limit_of_size(opened, key, stored):
     assert refused
     await session.save()
     assert len((await manager.adapter.inner.load(session.handle)).payload) == limit
+
+
+async def test_write_that_comes_too_late(opened):
+    """What would need a cookie says so, and when it should have been done."""
+    life = opened().begin(())
+    session = opened().session(life)
+    await session.load()
+    life.headers_sent = True
+    with pytest.raises(HeadersSentError) as caught:
+        await session.set("n", 1)
+    assert str(caught.value) == (
+        "this needs a session cookie in the response, and its headers have left already: "
+        "do it before the response is prepared"
+    )

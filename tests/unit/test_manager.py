@@ -116,7 +116,7 @@ async def test_find_trusts_no_index_blindly(opened, store, clock):
 ODD_HANDLES = ["", " ", "h", "\ud800", "\0", "\xe9", "a" * 100_000, "'; DROP TABLE sessions", "%", "*"]
 
 
-@pytest.mark.parametrize("handle", ODD_HANDLES)
+@pytest.mark.parametrize("handle", ODD_HANDLES, ids=lambda handle: repr(handle)[:20])
 async def test_revoke_of_what_is_no_handle(opened, store, handle):
     """Whatever a form sent, there is no such session, and the others are untouched."""
     session = await sign_in(opened)
@@ -363,6 +363,25 @@ async def test_waiting_for_a_turn_is_bounded(make_manager, store):
                 await other.increment("n")
         assert manager._store.turns == {}
         assert await asyncio.wait_for(session.increment("n"), 5) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"clock": 7}, "clock must be a callable that returns Unix seconds"),
+        ({"adapter": "sqlite"}, "adapter must be a SessionAdapter or None, not str"),
+        *(
+            ({option: 1}, f"{option} must be True or False, not 1")
+            for option in ("secure", "http_only", "partitioned", "persistent", "rolling", "autostart", "lazy")
+        ),
+    ],
+    ids=repr,
+)
+def test_what_a_manager_refuses(options, said):
+    """It says which option is wrong, and what is allowed."""
+    with pytest.raises(ValueError, match="must be") as caught:
+        SessionManager(**options)
+    assert str(caught.value) == said
 
 
 def test_watched_adapter_is_transparent(store, clock):

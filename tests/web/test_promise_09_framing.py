@@ -7,7 +7,7 @@ import gzip
 from aiohttp import web
 from yarl import URL
 
-from aiohttp_spry_session import get_session
+from aiohttp_spry_session import AdapterError, get_session
 
 from ..support import identifier_in, sending
 from .test_promise_09_outage import PATHS, write
@@ -73,6 +73,27 @@ async def test_connection_lives_on_after_a_503_in_place_of_a_stream(serve, manag
     assert parse(b"HTTP/1.1 " + third)[::2] == (200, b"fine")
 
 
+async def test_stream_in_place_of_a_stream_is_well_formed(serve, manager, store, raw):
+    """An outer middleware may answer a failure by a stream of its own, and nothing of the first one is in it."""
+
+    @web.middleware
+    async def apologize(request, handler):
+        try:
+            return await handler(request)
+        except web.HTTPServiceUnavailable:
+            response = web.StreamResponse(status=503)
+            await response.prepare(request)
+            await response.write(b"sorry")
+            return response
+
+    client = await serve(manager, middlewares=(apologize,), **PATHS)
+    store.fail("create")
+    answer = await raw(client).get(b"Accept-Encoding: gzip", path=b"/stream")
+    status, headers, body = parse(answer)
+    assert (status, body) == (503, b"sorry")
+    assert b"content-encoding" not in headers
+
+
 async def test_outage_after_the_headers_closes_the_connection(serve, manager, store, caplog, raw):
     """What was set during a stream and cannot be stored is no success: the body does not end as announced."""
 
@@ -100,5 +121,6 @@ async def test_url_brings_no_line_break_into_the_log(serve, manager, store, capl
     store.fail("create")
     response = await client.get(URL("/x%0Aforged%0D?y=%0A", encoded=True))
     assert response.status == 503
-    mine = [record.getMessage() for record in caplog.records if record.name == "aiohttp_spry_session"]
-    assert mine == ["GET /x%0Aforged%0D: session store: create: failed (OSError)"]
+    (entry,) = [record for record in caplog.records if record.name == "aiohttp_spry_session"]
+    assert entry.getMessage() == "GET /x%0Aforged%0D: session store: create: failed (OSError)"
+    assert isinstance(entry.exc_info[1], AdapterError)

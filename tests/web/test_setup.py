@@ -124,8 +124,12 @@ def test_setup_refuses_what_is_taken(clock):
     app = web.Application()
     setup(app, SessionManager())
     for manager, key in ((SessionManager(name="other"), "session"), (SessionManager(), "other")):
-        with pytest.raises(ValueError, match="give each its own"):
+        with pytest.raises(ValueError, match="session manager") as caught:
             setup(app, manager, key=key)
+        assert str(caught.value) == (
+            "the application has a session manager with the key 'session' and the cookie 'SPRY_SESSION_ID' already: "
+            "give each its own"
+        )
     assert len(app.middlewares) == 1
     setup(app, SessionManager(name="other"), key="other")
 
@@ -266,3 +270,33 @@ async def test_request_without_a_connection(clock, memory):
 
     with pytest.raises(web.HTTPServiceUnavailable):
         await app.middlewares[0](request, handler)
+
+
+@pytest.mark.parametrize("raised", [False, True])
+async def test_outer_middleware_that_ends_what_the_handler_began(visit, manager, raised):
+    """The cookie is written last: a session that is over by then leaves no trace in the response."""
+
+    @web.middleware
+    async def undo(request, handler):
+        try:
+            return await handler(request)
+        finally:
+            await get_session(request).destroy(regenerate=False)
+
+    async def begin(request: web.Request) -> web.Response:
+        await get_session(request).set("n", 1)
+        if raised:
+            raise web.HTTPFound("/")
+        return web.Response()
+
+    visitor = await visit(manager, new=True, middlewares=(undo,), begin=begin)
+    response = await visitor.ask("/begin")
+    assert (response.status, identifier_in(response.headers)) == (302 if raised else 200, None)
+    assert "Cache-Control" not in response.headers
+
+
+async def test_headers_are_spelt_as_everywhere(visit, manager, raw):
+    """For who reads them by eye, or with a tool that knows one spelling only."""
+    visitor = await visit(manager)
+    answer = await raw(visitor.client).get(f"Cookie: {COOKIE}={visitor.identifier}".encode(), path=b"/read")
+    assert b"\r\nVary: Cookie\r\n" in answer
