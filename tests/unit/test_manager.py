@@ -126,7 +126,14 @@ async def test_revoke_of_what_is_no_handle(opened, store, handle):
     assert await store.inner.load("") is not None
 
 
-async def test_revoke_owner(opened):
+@pytest.mark.parametrize("handle", ["", " ", "\ud800", "\0", "\xe9"], ids=repr)
+async def test_revoke_asks_the_store_for_nothing_odd(opened, store, handle):
+    """What no handle looks like, a store need not be able to express."""
+    assert await opened.revoke(handle) is False
+    assert store.calls == []
+
+
+async def test_revoke_owner(opened, store):
     """All of an owner's sessions end, and nobody else's."""
     sessions = [await sign_in(opened) for _ in range(3)]
     other = await sign_in(opened, "somebody else")
@@ -134,7 +141,9 @@ async def test_revoke_owner(opened):
     assert await opened.revoke_owner("user") == 3
     assert events.told == [("destroyed", "revoke")] * 3
     assert {event.handle for event in events.events} == {session.handle for session in sessions}
+    store.calls.clear()
     assert await opened.revoke_owner("user") == 0
+    assert store.counted == {"find": 2}
     for session in sessions:
         with pytest.raises(SessionEndedError):
             await session.reload()
@@ -382,6 +391,12 @@ def test_what_a_manager_refuses(options, said):
     with pytest.raises(ValueError, match="must be") as caught:
         SessionManager(**options)
     assert str(caught.value) == said
+
+
+def test_signals_tell_whose_they_are(manager):
+    """Who debugs an application with several managers sees which one a signal belongs to."""
+    for name in ("created", "renewed", "rotated", "destroyed", "rejected"):
+        assert repr(manager) in repr(getattr(manager, f"on_{name}"))
 
 
 def test_watched_adapter_is_transparent(store, clock):
