@@ -8,8 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
 
 from ..adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, retire
@@ -211,8 +209,7 @@ class RedisSessionAdapter(SessionAdapter):
 
 
 def _client_of(url: str) -> Redis:
-    # The adapter bounds the time of an answer by itself, and a command is never to be repeated.
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2)
+    return Redis.from_url(url, protocol=2)
 
 
 def _checked(client_or_url: Redis | RedisCluster | str) -> Redis | RedisCluster | str:

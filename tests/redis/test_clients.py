@@ -156,7 +156,9 @@ async def test_a_cluster_behind_a_client_for_one_server_is_told(redis_cluster: C
     assert errors
     for error in errors:
         assert isinstance(error, AdapterError)
-        assert "RedisCluster" in str(error)
+        assert str(error) == (
+            "session store: call: the server is a node of a Redis Cluster: pass a redis.asyncio.RedisCluster client"
+        )
 
 
 async def test_a_refused_user_fails_the_start(redis_server: RedisServer) -> None:

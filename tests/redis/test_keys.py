@@ -197,6 +197,23 @@ def test_a_plain_record_is_live_and_has_no_origin(record: MakeRecord) -> None:
     assert decode_plain(encode(record())[:42]) is None
 
 
+async def test_loads_that_come_together_are_one_command(
+    adapter: RedisSessionAdapter, client: Redis, record: MakeRecord
+) -> None:
+    """One ``MGET`` for all that are there, and a plain ``GET`` for one alone."""
+    await asyncio.gather(*(adapter.create(f"h{number}", record()) for number in range(9)))
+
+    async def counted() -> tuple[int, int]:
+        calls = await client.info("commandstats")
+        return tuple(calls.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("mget", "get"))
+
+    mget, get = await counted()
+    assert await asyncio.gather(*(adapter.load(f"h{number}") for number in range(9))) == [record()] * 9
+    assert await counted() == (mget + 1, get)
+    assert await adapter.load("h1") == record()
+    assert await counted() == (mget + 1, get + 1)
+
+
 async def test_forgotten_scripts_are_sent_again(
     adapter: RedisSessionAdapter, client: Redis, record: MakeRecord
 ) -> None:

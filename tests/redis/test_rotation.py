@@ -58,6 +58,18 @@ async def test_a_reservation_goes_with_its_session_or_after_its_grace(
         assert expected - 5_000 < await client.pttl(f"{prefix}s:{end} {grace}") <= expected
 
 
+async def test_an_update_that_confirms_a_rotation_tells_the_index(
+    adapter: RedisSessionAdapter, steps: Steps, record: MakeRecord
+) -> None:
+    """The session is found with its new owner, although the update began on what might have been no session."""
+    steps.cut(scripts.ACTIVATE)
+    with pytest.raises(LostConnectionError):
+        await adapter.rotate("old", "new", record(2, owner="ada"))
+    steps.mend()
+    assert await adapter.update("new", record(3, owner="bob"))
+    assert list(await adapter.find("bob")) == ["new"]
+
+
 async def test_only_a_retired_record_leads_anywhere(
     adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord
 ) -> None:
