@@ -67,7 +67,10 @@ PARTS = {
     ),
     "explorer": Part(
         ("testing.explorer*",),
-        tuple(f"tests/proof/test_explorer{part}.py" for part in ("", "_bites", "_laws", "_orders", "_stage")),
+        tuple(
+            f"tests/proof/test_explorer{part}.py"
+            for part in ("", "_bites", "_gate", "_kept", "_laws", "_operations", "_orders", "_stage")
+        ),
     ),
     "kit": Part(
         ("testing.__init__", "testing.clock", "testing.faulty", "testing.plugin", "testing.sessions"),

@@ -31,6 +31,7 @@ _AGE = 0.6
 _JUMP = 0.45
 """How far the clock moves on: past the end of a session that was not renewed, not to the half of one that was."""
 _GRACE = 60.0
+_PROBE = Operation("probe")
 
 
 def _fill(values: Values, actor: str) -> None:
@@ -109,7 +110,6 @@ class Stage:
 
     async def clean(self) -> None:
         """Remove from the store what the last schedule left there."""
-        self._gate.scheduler = None
         for handle in self._handles():
             await self._adapter.destroy(handle)
 
@@ -183,6 +183,6 @@ class Stage:
         return {key: json.loads(value) for key, value in unpack(record.payload).items()}
 
     async def _probe(self, identifier: str) -> Any:
-        answer = Answer("", Operation("probe"), self._clock.now, identifier)
+        answer = Answer("", _PROBE, self._clock.now, identifier)
         await self._request(answer, Scene("", self._managers[0], "", ""))
         return answer.result

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer, _next
-from aiohttp_spry_session.testing.explorer_gate import ACTOR, Gate, Scheduler
+from aiohttp_spry_session.testing.explorer_gate import ACTOR, Scheduler
 
-from ..minimal import MinimalAdapter, PlainAdapter
+from ..minimal import PlainAdapter
+from .histories import first
 
 
 class Diary(PlainAdapter):
@@ -28,11 +28,6 @@ class Diary(PlainAdapter):
     async def update(self, handle, record):
         self.actors += ACTOR.get().upper()
         return await super().update(handle, record)
-
-
-def first(waiting: Sequence[str]) -> int:
-    """Choose who comes first."""
-    return 0
 
 
 async def test_random_orders_can_be_repeated():
@@ -198,51 +193,3 @@ async def test_what_the_actors_return():
     assert await scheduler.run({"a": act}) == {"a": "done"}
     with pytest.raises(LookupError, match=r"^lost$"):
         await Scheduler(first).run({"a": fail})
-
-
-async def test_a_gate_without_an_actor_is_open():
-    """Calls from outside a schedule go through, and are noted without a name."""
-    gate = Gate(PlainAdapter(expiration=50))
-    assert gate.expiration == 50
-    gate.scheduler = Scheduler(first)
-    assert await gate.load("x") is None
-    assert [(call.actor, call.method, call.handle, call.outcome, call.inner) for call in gate.calls] == [
-        ("", "load", "x", None, False)
-    ]
-
-
-class Found(PlainAdapter):
-    """Finds what is somebody's."""
-
-    async def find(self, owner):
-        return {handle: record for handle, record in self.records.items() if record.owner == owner}
-
-
-@pytest.mark.parametrize(
-    ("adapter", "parts"),
-    [(Found, []), (MinimalAdapter, [("load", "a", ""), ("update", "a", "")])],
-)
-async def test_a_renewal_at_the_gate(adapter, parts):
-    """It is one call, or the parts that the base class makes of it and then the whole; the end arrives."""
-    gate = Gate(adapter())
-    record = SessionRecord(b"", 1, 0.0, gate.clock() + 60, "ada")
-    assert await gate.create("a", record)
-    gate.calls.clear()
-    assert await gate.renew("a", None) is True
-    assert [(call.method, call.handle, call.new) for call in gate.calls] == [*parts, ("renew", "a", "")]
-    assert [call.inner for call in gate.calls] == [True] * len(parts) + [False]
-    assert (gate.calls[-1].outcome, gate.calls[-1].record) == (True, None)
-    assert await gate.load("a") == SessionRecord(b"", 2, 0.0, None, "ada")
-
-
-async def test_a_search_at_the_gate():
-    """It is one call, of no handle, and its answer is the store's."""
-    gate = Gate(Found())
-    record = SessionRecord(b"", 1, 0.0, None, "ada")
-    assert await gate.create("a", record)
-    assert await gate.find("ada") == {"a": record}
-    assert await gate.find("bob") == {}
-    assert [(call.method, call.handle, call.outcome) for call in gate.calls[1:]] == [
-        ("find", "", {"a": record}),
-        ("find", "", {}),
-    ]

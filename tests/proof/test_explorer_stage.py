@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from aiohttp_spry_session import SessionEvent
 from aiohttp_spry_session.identifiers import handle_of
+from aiohttp_spry_session.testing import explorer_stage
 from aiohttp_spry_session.testing.explorer import Explorer
-from aiohttp_spry_session.testing.explorer_gate import Scheduler
+from aiohttp_spry_session.testing.explorer_gate import ACTOR, Scheduler
 from aiohttp_spry_session.testing.explorer_operations import OPERATIONS, VALUES, Operation
-from aiohttp_spry_session.testing.explorer_stage import Stage
 
 from ..minimal import MinimalAdapter, PlainAdapter
-
-
-def first(waiting: Sequence[str]) -> int:
-    """Choose who comes first."""
-    return 0
-
-
-def a_stage(adapter: Any = None, **options: Any) -> Stage:
-    """Return a stage with a lifetime of 1,000 seconds."""
-    options = {"life": 1000.0, "start": "live", "processes": 1, "options": {}, **options}
-    return Stage(PlainAdapter(expiration=1000) if adapter is None else adapter, **options)
-
-
-async def play(stage: Stage, *names: str) -> Any:
-    """Play one schedule."""
-    return await stage.play({"abc"[number]: OPERATIONS[name] for number, name in enumerate(names)}, Scheduler(first))
+from .histories import a_stage, first, play
 
 
 async def test_a_schedule_is_told():
@@ -172,3 +157,57 @@ async def test_what_an_actor_was_told():
     assert answer.was_told()
     assert answer.was_told("retired", "ended")
     assert not answer.was_told("retired")
+
+
+async def test_a_stage_begins_empty():
+    """Before the first schedule there is nothing to tell, and nothing to remove."""
+    stage = a_stage()
+    assert stage.tell() == ""
+    await stage.clean()
+
+
+async def test_nobody_is_held_up_after_the_schedule():
+    """The last requests go through, whoever plays the schedule."""
+    token = ACTOR.set("another")
+    try:
+        history = await play(a_stage(), "read")
+    finally:
+        ACTOR.reset(token)
+    assert history.probes == {history.presented: "alive"}
+
+
+async def test_the_last_requests_are_nobodys(monkeypatch):
+    """They come to the first process, and read what the session still holds."""
+    seen = []
+
+    async def run(session: Any, scene: Any) -> Any:
+        seen.append((scene.actor, scene.manager.name, scene.handle, scene.owner))
+        return await session.get("token")
+
+    monkeypatch.setattr(explorer_stage, "_PROBE", Operation("look", run))
+    history = await play(a_stage(options={"name": "sid"}), "read")
+    assert history.probes == {history.presented: "once"}
+    assert seen == [("", "sid", "", "")]
+
+
+async def test_the_cookie_is_found_among_others():
+    """A response may set cookies of its own."""
+
+    async def run(session: Any, scene: Any) -> Any:
+        await session.rotate()
+        raise web.HTTPFound("/", headers={"Set-Cookie": "theme=dark"})
+
+    history = await a_stage().play({"a": Operation("leave", run)}, Scheduler(first))
+    answer = history.answers["a"]
+    assert answer.status == 302
+    assert set(history.stored) == {handle_of(history.presented), handle_of(answer.cookie)}
+
+
+async def test_only_what_was_written_is_looked_at():
+    """The new identifier of a rotation that lost leads nowhere, and nobody has it."""
+    turns = iter([0, 1, 0])
+    scheduler = Scheduler(lambda waiting: next(turns, 0))
+    history = await a_stage().play(dict.fromkeys("ab", OPERATIONS["rotate"]), scheduler)
+    answers = history.answers
+    assert [answers[actor].status for actor in "ab"] == [200, 409]
+    assert set(history.stored) == {handle_of(history.presented), handle_of(answers["a"].cookie)}
