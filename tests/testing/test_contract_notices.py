@@ -16,6 +16,7 @@ from aiohttp_spry_session.testing.contract.base import a_record, opened
 from . import broken_fields, broken_finds, broken_ghosts, broken_moves, broken_values  # noqa: F401 - add their adapters to BREAKS
 from .broken import BREAKS
 from .broken_closed import OPERATIONS, needing, remembering
+from .broken_edges import ALLOWED
 from .broken_pairs import PAIRS
 from .strict import StrictAdapter, StrictWithoutIndex
 
@@ -90,6 +91,12 @@ async def test_an_adapter_may_be_strict():
     """The contract hands over what is declared, and no end that is past: who refuses anything else passes."""
     assert await failing(InProcess, StrictAdapter) == set()
     assert await failing(WithoutIndex, StrictWithoutIndex) == set()
+
+
+@pytest.mark.parametrize("adapter", ALLOWED, ids=lambda adapter: adapter.__name__)
+async def test_an_adapter_may_go_to_the_edge(adapter):
+    """What is left open is not noticed."""
+    assert await failing(InProcess, adapter) == set()
 
 
 @pytest.mark.parametrize(
