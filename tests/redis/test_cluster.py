@@ -9,7 +9,7 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import AskError, MovedError, RedisError
+from redis.exceptions import AskError, MovedError, RedisError, SlotNotCoveredError
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from aiohttp_spry_session import SessionRecord
@@ -225,3 +225,20 @@ async def test_a_redirection_to_a_node(*, known: bool) -> None:
     assert asked == [((node,), [b"key"], True)]
     assert client.get_node.call_args.args == ("host", 7)
     assert client.nodes_manager.initialize.await_count == (0 if known else 1)
+
+
+async def test_looking_for_the_nodes_is_limited_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster whose nodes hang holds up neither the first call nor the error of one that failed."""
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(cluster_module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(cluster_module, "ANSWER_SECONDS", 0.01)
+    client = Mock()
+    client.initialize = client.nodes_manager.initialize = hang
+    client.get_node_from_key.side_effect = SlotNotCoveredError("not asked yet")
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await Cluster(client).get(b"key")
+        await Cluster(client)._look_around()
