@@ -332,3 +332,10 @@ async def test_turn_that_does_not_come(guard):
     assert str(caught.value) == "session store: update: no answer in time (timeout=0.01)"
     assert caught.value.operation == "update"
     assert guard.turns == {}
+
+
+async def test_answer_that_is_there_at_once(guard):
+    """A store in memory costs no turn of the event loop, and no timer."""
+    with pytest.raises(StopIteration) as done:
+        guard.load("a").send(None)
+    assert done.value.value == RECORD
