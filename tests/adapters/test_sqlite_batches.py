@@ -135,6 +135,29 @@ async def test_updates_in_one_transaction_succeed_or_fail_each_for_itself(adapte
     assert ("odd" in found) == (odd not in ("retired", "expired", "bound"))
 
 
+async def test_a_usual_batch_is_carried_out_once(adapter, clock):
+    """Where every update finds what it expects there is one transaction, and each operation is one statement in it."""
+    record = a_record(clock, owner="ada")
+    newer = replace(record, version=2)
+    for handle in "abcd":
+        await adapter.create(handle, record)
+    executed = []
+    adapter._writer._conn.set_trace_callback(executed.append)
+    results = await asyncio.gather(
+        adapter.update("a", newer),
+        adapter.create("a", record),
+        adapter.create("new", record),
+        adapter.update("b", newer),
+        adapter.destroy("c"),
+        adapter.update("d", retire(newer, "", now=clock())),
+    )
+    assert results == [True, False, True, True, None, True]
+    kinds = [statement.split()[0] for statement in executed]
+    assert kinds == ["BEGIN", "INSERT", "INSERT", "DELETE", "UPDATE", "UPDATE", "UPDATE", "COMMIT"]
+    assert await adapter.load("c") is None
+    assert (await adapter.load("d")).retired
+
+
 async def test_of_updates_to_one_version_in_one_transaction_one_succeeds(adapter, clock, batches):
     """Writers that meet in a batch are held to the version as those that do not."""
     record = a_record(clock)

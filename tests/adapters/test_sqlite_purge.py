@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import time
 
 import pytest
 
@@ -69,6 +70,15 @@ async def test_a_step_is_as_large_as_goes_in_three_milliseconds(adapter, clock, 
     steps[1].extend(seconds)
     assert await adapter.purge() == 160
     assert steps[0][: len(expected)] == expected
+
+
+async def test_a_step_says_how_long_it_took(adapter, clock):
+    """In seconds: no more than passed for its caller, and more than nothing."""
+    await fill(adapter, clock, 100)
+    started = time.perf_counter()
+    removed, seconds = await adapter._writer.perform(sqlite.purge_step, clock(), 60, "OFF")
+    assert removed == 60
+    assert 0 < seconds <= time.perf_counter() - started
 
 
 async def test_others_get_their_turn_between_the_steps(adapter, clock, steps):
