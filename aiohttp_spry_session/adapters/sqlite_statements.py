@@ -98,8 +98,6 @@ def update_data(database: sqlite3.Connection, now: float, updates: Sequence[tupl
 
 def update(database: sqlite3.Connection, now: float, handle: str, record: SessionRecord) -> bool:
     """Replace the live record of the previous version."""
-    if not record.retired and update_data(database, now, [(handle, record)]):
-        return True
     return _changed(database, _UPDATE, _parameters(handle, record, now))
 
 

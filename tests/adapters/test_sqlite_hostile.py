@@ -77,7 +77,31 @@ async def test_a_handle_that_is_no_text_is_left_out(adapter, path, clock, caplog
     await adapter.create("b", a_record(clock, owner="ada"))
     query(path, f"UPDATE sessions SET handle = {NOT_UTF_8} WHERE handle = 'a'")
     assert set(await adapter.find("ada")) == {"b"}
-    assert "is corrupt and counts as absent" in caplog.text
+    assert caplog.messages == [
+        "the stored session '\N{REPLACEMENT CHARACTER}\\x00\N{REPLACEMENT CHARACTER}' is corrupt and counts as absent"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "seconds", "sound"),
+    [
+        ("created_at", "-62135596800.0", True),
+        ("created_at", "-62135596801.0", False),
+        ("created_at", "253402300799.0", True),
+        ("created_at", "253402300800.0", False),
+        ("expires_at", "-62135596800.0", True),
+        ("expires_at", "-62135596801.0", False),
+        ("expires_at", "253402300799.0", True),
+        ("expires_at", "253402300800.0", False),
+    ],
+)
+async def test_times_are_those_that_can_be_shown(adapter, path, clock, caplog, column, seconds, sound):
+    """From the beginning of the year 1 to the end of the year 9999; any other is a corrupt record's."""
+    await adapter.create("a", a_record(clock))
+    query(path, f"UPDATE sessions SET {column} = {seconds}")
+    loaded = await adapter.load("a")
+    assert caplog.messages == ([] if sound else ["the stored session 'a' is corrupt and counts as absent"])
+    assert (loaded is not None) == (sound and not (column == "expires_at" and float(seconds) < 0))
 
 
 def make_app(path, clock):

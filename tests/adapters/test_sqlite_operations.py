@@ -115,3 +115,14 @@ def test_it_can_be_used_in_one_event_loop_after_the_other(path, clock):
 
     for number in range(3):
         asyncio.run(main(number))
+
+
+async def test_a_rotation_takes_the_place_of_an_expired_record(adapter, path, clock):
+    """What has expired and was not purged yet is not there: nothing of it remains under the new handle."""
+    await adapter.create("new", a_record(clock, b"expired", lifetime=1.0, owner="bob"))
+    await adapter.create("old", a_record(clock, owner="ada"))
+    clock.advance(1)
+    record = a_record(clock, owner="ada", version=2)
+    assert await adapter.rotate("old", "new", record)
+    assert await adapter.load("new") == record
+    assert await adapter.find("bob") == {}
