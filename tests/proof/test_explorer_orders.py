@@ -193,3 +193,46 @@ async def test_what_the_actors_return():
     assert await scheduler.run({"a": act}) == {"a": "done"}
     with pytest.raises(LookupError, match=r"^lost$"):
         await Scheduler(first).run({"a": fail})
+
+
+async def test_an_arrival_and_an_end_in_one_turn_give_time_anew():
+    """One does not make up for the other."""
+    choices: list[list[str]] = []
+
+    def choose(waiting: Sequence[str]) -> int:
+        choices.append(list(waiting))
+        return 0
+
+    scheduler = Scheduler(choose)
+
+    async def act(name: str, slowness: int) -> None:
+        await turns(slowness)
+        await scheduler.pass_gate(name, nothing)
+
+    await scheduler.run({"a": lambda: turns(4), "b": lambda: act("b", 4), "c": lambda: act("c", 10)})
+    assert choices == [["b", "c"], ["c"]]
+
+
+async def test_a_schedule_may_be_cancelled():
+    """Its actors are cancelled with it, in the midst of their calls, and are told nothing else."""
+    raised: list[type[BaseException]] = []
+    called = asyncio.Event()
+    scheduler = Scheduler(first)
+
+    async def call() -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    async def act() -> None:
+        try:
+            await scheduler.pass_gate("a", call)
+        except BaseException as error:
+            raised.append(type(error))
+            raise
+
+    schedule = asyncio.create_task(scheduler.run({"a": act}))
+    await called.wait()
+    schedule.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await schedule
+    assert raised == [asyncio.CancelledError]
