@@ -208,29 +208,30 @@ async def test_events_name_the_owner(opened):
 
 @pytest.mark.parametrize("key", ["k", "k" * 40, "\N{GRINNING FACE}" * 10], ids=["short", "long", "wide"])
 @pytest.mark.parametrize("stored", [False, True])
-async def test_set_fails_at_the_very_limit_of_size(opened, key, stored):
+@pytest.mark.parametrize("others", [(), ("\N{GRINNING FACE}" * 5, "a", "b", "c")], ids=["alone", "with others"])
+async def test_set_fails_at_the_very_limit_of_size(opened, key, stored, others):
     """A value that just fits is taken, one byte more is refused there and then, and the old value stays."""
     limit = 300
     manager = opened(max_bytes=limit)
-    session = manager.session(manager.begin((await start(manager, one="1" * 100),) if stored else ()))
-    life = session._life
-    await session.set("\N{GRINNING FACE}" * 5, 7)
-    for name in ("a", "b", "c"):
-        await session.set(name, name)
-    refused = False
+    presented = (await start(manager, one="1" * 100),) if stored else ()
+    fitting = None
     for length in range(limit):
-        value = "v" * length
-        fits = len(pack({**life.values, key: manager.codec.encode(value)})) <= limit
-        if fits:
+        life = manager.begin(presented)
+        session, value = manager.session(life), "v" * length
+        await session.load()
+        for name in others:
+            await session.set(name, name)
+        before = dict(life.values)
+        if len(pack({**before, key: manager.codec.encode(value)})) <= limit:
+            fitting = session
             await session.set(key, value)
         else:
-            refused = True
             with pytest.raises(SessionTooLargeError) as caught:
                 await session.set(key, value)
             assert (caught.value.limit, caught.value.key) == (limit, key)
-    assert refused
-    await session.save()
-    assert len((await manager.adapter.inner.load(session.handle)).payload) == limit
+            assert life.values == before
+    await fitting.save()
+    assert len((await manager.adapter.inner.load(fitting.handle)).payload) == limit
 
 
 async def test_write_that_comes_too_late(opened):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from aiohttp_spry_session import (
@@ -194,15 +196,22 @@ async def test_rotation_that_lost_against_one_with_a_grace(manager):
     assert caught.value.reason == "rotated"
 
 
-async def test_rotation_by_the_clock_that_came_second(manager):
-    """It changes nothing, tells nobody, and writes no cookie."""
+@pytest.mark.parametrize("waits", [False, True])
+async def test_rotation_by_the_clock_that_came_second(manager, waits):
+    """It changes nothing, tells nobody, and writes no cookie, also where it had to wait for its turn."""
     identifier = await start(manager)
     life = manager.begin((identifier,))
     late = manager.session(life)
     await late.load()
     await begin(manager, identifier).rotate(grace=30)
     events = Recorder(manager)
-    await late.rotate(grace=30)
+    if waits:
+        async with manager._store.turn(late.handle):
+            rotating = asyncio.create_task(late.rotate(grace=30))
+            await asyncio.sleep(0)
+        await rotating
+    else:
+        await late.rotate(grace=30)
     assert (life.cookie.name, events.told, late.identifier) == ("KEEP", [], identifier)
 
 
