@@ -8,9 +8,10 @@ import sqlite3
 
 import pytest
 
+from aiohttp_spry_session import SQLiteSessionAdapter
 from aiohttp_spry_session.adapters import sqlite_checkpoints
 from aiohttp_spry_session.adapters.sqlite_checkpoints import LONG_LOG, MAX_LOG, Checkpoints
-from aiohttp_spry_session.testing.contract.base import a_record
+from aiohttp_spry_session.testing.contract.base import a_record, opened
 
 from .sqlite_support import query
 
@@ -133,6 +134,14 @@ async def test_what_was_written_comes_into_the_file(adapter, path, clock, tmp_pa
     await adapter._checkpoints.drain()
     shutil.copy(path, tmp_path / "alone.db")
     assert query(tmp_path / "alone.db", "SELECT count(*) FROM sessions") == [(ROWS,)]
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("FULL", 2), ("OFF", 0)])
+async def test_a_checkpoint_is_as_durable_as_was_asked_for(path, clock, synchronous, level):
+    """The log begins anew only when what it held is safe in the file."""
+    async with opened(SQLiteSessionAdapter(path, synchronous=synchronous), clock) as adapter:
+        assert await adapter._checkpoint() > 0
+        assert adapter._mover._conn.execute("PRAGMA synchronous").fetchone() == (level,)
 
 
 async def test_a_purge_takes_part(adapter, path, clock, tmp_path):

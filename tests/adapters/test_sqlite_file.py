@@ -63,6 +63,29 @@ async def test_nothing_happens_before_open(path):
     assert not path.exists()
 
 
+OPERATIONS = {
+    "load": lambda adapter, record: adapter.load("a"),
+    "create": lambda adapter, record: adapter.create("a", record),
+    "update": lambda adapter, record: adapter.update("a", record),
+    "destroy": lambda adapter, record: adapter.destroy("a"),
+    "renew": lambda adapter, record: adapter.renew("a", None),
+    "rotate": lambda adapter, record: adapter.rotate("a", "b", record),
+    "find": lambda adapter, record: adapter.find("ada"),
+    "purge": lambda adapter, record: adapter.purge(),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_what_is_not_open_says_what_was_asked_and_how_to_open_it(path, clock, operation):
+    """Every operation is refused alike."""
+    with pytest.raises(AdapterError) as caught:
+        await OPERATIONS[operation](SQLiteSessionAdapter(path), a_record(clock))
+    assert caught.value.operation == operation
+    assert str(caught.value) == (
+        f"session store: {operation}: the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+    )
+
+
 async def test_a_new_file_is_its_owners_alone(path, clock):
     """The file, and what SQLite keeps beside it, can be read by nobody else, whatever the umask."""
     umask = os.umask(0)
@@ -132,7 +155,7 @@ async def test_another_applications_database_is_refused_and_left_alone(path):
     """A database with tables that are not ours, or with another's mark, is not touched."""
     make_file(path, version=0, application_id=0, statements=["CREATE TABLE customers (name TEXT)"])
     before = path.read_bytes()
-    await refused(path, "belongs to another application")
+    await refused(path, ": the database belongs to another application: give sessions a file of their own$")
     assert path.read_bytes() == before
     path.unlink()
     make_file(path, version=0, application_id=0x12345678)
@@ -197,13 +220,19 @@ async def test_an_old_sqlite_is_refused(path, monkeypatch):
     """The message says which version is there, and which is needed."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     await refused(path, "too old: 3.35.0 is needed")
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    adapter = SQLiteSessionAdapter(path)
+    await adapter.open()
+    await adapter.close()
 
 
 def test_a_place_without_wal_is_refused():
     """Where SQLite cannot share memory, as on a network file system, it keeps its old journal, and we refuse that."""
     with closing(sqlite3.connect("", isolation_level=None)) as database:  # a temporary database: never in WAL mode
         database.text_factory = bytes
-        with pytest.raises(SchemaError, match="write-ahead logging is not possible"):
+        with pytest.raises(
+            SchemaError, match=r"^write-ahead logging is not possible there: the file has to be on a local disk$"
+        ):
             prepare(database, "FULL")
 
 
