@@ -75,6 +75,8 @@ def test_options_can_be_read_back():
     manager = SessionManager(adapter, **OTHERS)
     assert {option: getattr(manager, option) for option in OTHERS} == OTHERS
     assert manager.adapter is adapter
+    elsewhere = SessionManager(domain="example.org", path="/shop/")
+    assert (elsewhere.domain, elsewhere.path) == ("example.org", "/shop/")
     assert adapter.expiration == 8 * 3600
     assert adapter.clock is manager.clock
 

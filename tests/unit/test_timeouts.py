@@ -168,6 +168,16 @@ async def test_cancellation_reaches_the_operation():
     assert log == ["cancelled"]
 
 
+@pytest.mark.parametrize("seconds", [None, 5.0])
+async def test_cancellation_between_two_steps(seconds):
+    """It reaches an operation that waits for nothing but its next turn, too."""
+    task = asyncio.create_task(limited_call(suspending(), TimeLimit(seconds)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_cancelled_and_out_of_time_is_cancelled():
     """A cancellation that comes together with the end of the time is not swallowed (as in asyncio.timeout)."""
     limit = TimeLimit(0.01)

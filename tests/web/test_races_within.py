@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
-from aiohttp_spry_session import SessionEndedError, SessionRecord, get_session
+from aiohttp_spry_session import SessionEndedError, SessionRecord, get_session, session_middleware
 
 from ..support import Barrier, Pause, Recorder, identifier_in
 from .handlers import write
@@ -142,6 +143,30 @@ async def test_request_inside_of_a_request(visit, manager, aiohttp_client):
     assert visitor.identifier != inner.identifier
     assert await (await visitor.ask("/read")).json() == {"outer": 1}
     assert await (await inner.ask("/read")).json() == {"inner": 1}
+
+
+async def test_request_that_is_handled_in_the_middle_of_another(visit, manager):
+    """A handler may run another request of the same manager by itself: each response has its own session's cookie."""
+    seen: list[str] = []
+
+    async def other(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.set("who", "other")
+        seen.append(session.identifier)
+        return web.Response()
+
+    async def outer(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.set("who", "outer")
+        await session_middleware(manager)(make_mocked_request("GET", "/other"), other)
+        return web.Response()
+
+    visitor = await visit(manager, new=True, outer=outer)
+    assert (await visitor.ask("/outer")).status == 200
+    assert visitor.identifier not in (None, *seen)
+    assert await (await visitor.ask("/read")).json() == {"who": "outer"}
+    visitor.identifier = seen[0]
+    assert await (await visitor.ask("/read")).json() == {"who": "other"}
 
 
 async def test_tasks_of_one_request_take_turns(visit, manager, store):

@@ -162,7 +162,9 @@ async def test_sub_application(aiohttp_client, make_manager, store, also_on_the_
     identifier = identifier_in(response.headers)
     assert store.counted == {"create": 1}
     for path in ("/read", "/sub/read"):
+        store.calls.clear()
         assert await (await client.get(path, headers=sending(identifier))).json() == {"n": 1}
+        assert store.counted == {"load": 1}
     assert (await client.get("/sub/nowhere", headers=sending(identifier))).status == 404
     assert identifier_in((await client.get("/sub/do/rotate", headers=sending(identifier))).headers)
 
