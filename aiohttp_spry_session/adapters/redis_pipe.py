@@ -105,7 +105,7 @@ class _Link(asyncio.Protocol):
         if self._alarm is not None:
             self._alarm.cancel()
         self._transport.abort()
-        await self._connection.disconnect(nowait=True)
+        await self._connection.disconnect()
 
     def data_received(self, data: bytes) -> None:
         answers, gets = self._answers, self._reader.gets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -55,6 +56,9 @@ class Connection:
     async def disconnect(self, *, nowait: bool = False) -> None:
         if self._writer is not None:
             self._writer.close()
+            if not nowait:
+                with contextlib.suppress(OSError):
+                    await self._writer.wait_closed()
 
 
 Connect = Callable[..., tuple[Peer, Pipe]]
