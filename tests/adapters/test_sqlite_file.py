@@ -82,7 +82,8 @@ async def test_what_is_not_open_says_what_was_asked_and_how_to_open_it(path, clo
         await OPERATIONS[operation](SQLiteSessionAdapter(path), a_record(clock))
     assert caught.value.operation == operation
     assert str(caught.value) == (
-        f"session store: {operation}: the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+        f"session store: {operation}: the adapter is not open: "
+        "use setup(app, manager), or 'async with manager:' in a script"
     )
 
 
