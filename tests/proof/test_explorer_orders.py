@@ -133,6 +133,13 @@ async def test_how_long_an_actor_is_waited_for(slowness, waited_for):
     assert choices == ([["a", "b"], ["b"]] if waited_for else [["a"], ["b"]])
 
 
+async def test_an_actor_alone_has_eight_turns():
+    """The first is its start; after the eighth it is taken for one that waits for another."""
+    assert await Scheduler(first).run({"a": lambda: turns(7)}) == {"a": None}
+    with pytest.raises(RuntimeError, match="wait for each other"):
+        await Scheduler(first).run({"a": lambda: turns(8)})
+
+
 async def test_every_step_of_another_gives_time_anew():
     """The eight turns count from the last time that anybody came to the gate."""
     choices: list[list[str]] = []
