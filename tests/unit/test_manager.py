@@ -116,7 +116,7 @@ async def test_find_trusts_no_index_blindly(opened, store, clock):
 ODD_HANDLES = ["", " ", "h", "\ud800", "\0", "\xe9", "a" * 100_000, "'; DROP TABLE sessions", "%", "*"]
 
 
-@pytest.mark.parametrize("handle", ODD_HANDLES, ids=lambda handle: repr(handle)[:20])
+@pytest.mark.parametrize("handle", ODD_HANDLES)
 async def test_revoke_of_what_is_no_handle(opened, store, handle):
     """Whatever a form sent, there is no such session, and the others are untouched."""
     session = await sign_in(opened)
@@ -126,7 +126,7 @@ async def test_revoke_of_what_is_no_handle(opened, store, handle):
     assert await store.inner.load("") is not None
 
 
-@pytest.mark.parametrize("handle", ["", " ", "\ud800", "\0", "\xe9"], ids=repr)
+@pytest.mark.parametrize("handle", ["", " ", "\ud800", "\0", "\xe9"])
 async def test_revoke_asks_the_store_for_nothing_odd(opened, store, handle):
     """What no handle looks like, a store need not be able to express."""
     assert await opened.revoke(handle) is False

@@ -82,7 +82,7 @@ async def test_typed_keys(session):
         ("", "an owner must be a non-empty str, such as str(user.id), not str"),
         ("\ud800", "an owner must be valid Unicode"),
     ],
-    ids=repr,
+    ids=["a number", "empty", "half a character"],
 )
 async def test_what_is_no_owner(session, owner, said):
     """The one who logs somebody in reads what an owner has to be."""
