@@ -49,6 +49,7 @@ async def test_a_renewal_at_the_gate(adapter, parts, seconds):
     assert [call.inner for call in gate.calls] == [True] * len(parts) + [False]
     assert (gate.calls[-1].outcome, gate.calls[-1].record) == (True, None)
     assert await gate.load("a") == SessionRecord(b"", 2, 0.0, end, "ada")
+    assert gate.calls[-1].inner is False
 
 
 async def test_a_search_at_the_gate():
