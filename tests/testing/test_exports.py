@@ -1,11 +1,13 @@
 """What the kit exports."""
 
+import inspect
 import subprocess
 import sys
 
 import pytest
 
 from aiohttp_spry_session import testing
+from aiohttp_spry_session.testing import plugin
 
 
 def test_every_exported_name_is_there():
@@ -28,3 +30,9 @@ def test_only_the_contract_needs_pytest():
         "from aiohttp_spry_session.testing import AdapterContract; assert 'pytest' in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+def test_the_fixture_takes_what_start_session_takes():
+    """Its declared type has the same options, with the same defaults."""
+    options = list(inspect.signature(testing.start_session).parameters.values())[1:]
+    assert list(inspect.signature(plugin.MakeSessionClient.__call__).parameters.values())[2:] == options
