@@ -1,4 +1,4 @@
-"""Two adapters on one store that exclude their own operations from each other, and not the other adapter's."""
+"""Two adapters on one store, each right as long as it is alone: most exclude no operations but their own."""
 
 from __future__ import annotations
 
@@ -63,9 +63,18 @@ class RotateLocksItselfOnly(Careless):
             return True
 
 
+class ClosingRemovesTheOwned(MinimalAdapter):
+    """Takes what belongs to somebody out of the store when it is closed."""
+
+    async def close(self):
+        for handle in [handle for handle, record in self.records.items() if record.owner is not None]:
+            del self.records[handle]
+
+
 PAIRS = {
     CreateLocksItselfOnly: {"test_one_of_parallel_creations_wins"},
     UpdateLocksItselfOnly: {"test_one_of_parallel_updates_wins", "test_parallel_increments_add_up"},
     RenewLocksItselfOnly: {"test_parallel_renewals_all_count"},
     RotateLocksItselfOnly: {"test_one_of_parallel_rotations_wins"},
+    ClosingRemovesTheOwned: {"test_another_adapter_finds_what_one_left"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -27,7 +28,15 @@ spoil("OneZeroIsNothing", lambda payload: b"" if payload == b"\0" else payload)
 spoil("ZerosEndShortPayloads", lambda payload: payload if len(payload) != 256 else payload.rstrip(b"\0"))
 spoil("ZerosEndLongPayloads", lambda payload: payload if len(payload) <= 256 else payload.rstrip(b"\0"))
 spoil("LinesEndOtherwise", lambda payload: payload.replace(b"\r\n", b"\n"))
+spoil("QuotesAreTakenOff", lambda payload: payload.lstrip(b"'"))
 spoil("LimitIsAMegabyte", lambda payload: payload[: 2**20 - 1])
+
+
+@noticed_by("payloads_of_any_size_and_content")
+class PayloadsOfTheOwnedEndAtZero(MemorySessionAdapter):
+    async def create(self, handle, record):
+        payload = record.payload if record.owner is None else record.payload.split(b"\0")[0]
+        return await super().create(handle, replace(record, payload=payload))
 
 
 @noticed_by("payloads_of_any_size_and_content", "the_kinds_of_a_records_fields_stay")
@@ -63,6 +72,13 @@ class ExpirationIsNone(MemorySessionAdapter):
     def __init__(self):
         super().__init__()
         self.expiration = 0.0
+
+
+@noticed_by("it_is_an_adapter")
+class ClockIsLate(MemorySessionAdapter):
+    def __init__(self):
+        super().__init__()
+        self.clock = lambda: time.time() - 5.5
 
 
 @noticed_by("a_mixed_crowd_gets_the_answers_of_each_alone")

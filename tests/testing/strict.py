@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionRecord
+from aiohttp_spry_session.adapter import successor_of
 
 KINDS = {
     "payload": (bytes,),
@@ -15,10 +16,11 @@ KINDS = {
 
 
 def check(*names: object, record: SessionRecord | None = None) -> None:
-    """Refuse a handle or an owner that is no text, and a record with a field of another kind."""
+    """Refuse a handle or an owner that is no text, a field of another kind, and a retired record that leads nowhere."""
     wrong = [name for name in names if type(name) is not str]
     if record is not None:
         wrong += [field for field, kinds in KINDS.items() if type(getattr(record, field)) not in kinds]
+        wrong += ["successor"] if record.retired and successor_of(record) is None else []
     if wrong:
         raise TypeError(f"not what is declared: {wrong}")
 
