@@ -10,7 +10,9 @@ import pytest
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 
+from aiohttp_spry_session.adapters.redis_connections import Call, run_each
 from aiohttp_spry_session.adapters.redis_pipe import Pipe
+from aiohttp_spry_session.adapters.redis_scripts import DESTROY
 
 Answer = bytes | None
 PATIENCE = 10.0
@@ -128,6 +130,7 @@ async def test_a_lost_connection(connect: Connect) -> None:
     answers = await answering
     assert answers[0] == 1
     assert [type(answer) for answer in answers[1:]] == [LostConnectionError] * 2
+    assert str(answers[1]) == "the server closed the connection"
     assert await pipe.converse(b"y", 1, PATIENCE) == [7]
     assert (peer.received, peer.connections) == ([b"x", b"y"], 2)
 
@@ -150,6 +153,32 @@ async def test_an_answer_too_many(connect: Connect, surplus: bytes) -> None:
     assert await pipe.converse(b"x", 1, PATIENCE) == [1]
     assert await pipe.converse(b"y", 1, PATIENCE) == [7]
     assert peer.connections == 2
+
+
+@pytest.mark.parametrize(("said", "connections"), [(b":9\r\n", 2), (b">1\r\n+c\r\n", 1)], ids=["answer", "notice"])
+async def test_what_comes_while_nobody_asked(connect: Connect, said: bytes, connections: int) -> None:
+    """An answer to nothing ends the connection; a notice does not."""
+    peer, pipe = await connect(b":1\r\n", b":7\r\n")
+    assert await pipe.converse(b"x", 1, PATIENCE) == [1]
+    link = pipe._link
+    assert link is not None
+    link.data_received(said)
+    assert link.is_closing() is (connections == 2)
+    assert await pipe.converse(b"y", 1, PATIENCE) == [7]
+    assert peer.connections == connections
+
+
+async def test_a_script_is_one_command() -> None:
+    """Nothing else is sent with it, and the whole script only where its name is unknown."""
+    sent: list[bytes] = []
+
+    class Known(Pipe):
+        async def converse(self, commands: bytes, count: int, seconds: float) -> list[object]:
+            sent.append(commands)
+            return [1] * count
+
+    assert await run_each(Known(object), [Call(b"key", DESTROY, ())]) == [1]
+    assert sent == [b"*4\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$3\r\nkey\r\n" % DESTROY.sha]
 
 
 async def test_garbage(connect: Connect) -> None:
@@ -201,7 +230,7 @@ async def test_no_way_to_connect(connect: Connect) -> None:
 
         async def disconnect(self, *, nowait: bool = False) -> None:
             disconnected.append(nowait)
-            raise RedisError("neither")
+            raise RedisError("neither") if len(disconnected) == 1 else OSError("neither")
 
     class Hanging(Failing):
         async def connect(self) -> None:
