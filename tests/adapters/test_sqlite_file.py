@@ -48,13 +48,27 @@ async def refused(path, match):
 @pytest.mark.parametrize("wrong", [{"path": ""}, {"path": b"sessions.db"}, {"path": "a\0b"}, {"synchronous": "MAYBE"}])
 def test_options_are_checked(wrong):
     """What cannot work is refused at construction."""
-    with pytest.raises(ValueError, match=r"path must be|synchronous must be"):
+    with pytest.raises(ValueError, match=r"^path must be the name of a file, or ':memory:'$|^synchronous must be"):
         SQLiteSessionAdapter(**{"path": "sessions.db", **wrong})
 
 
 def test_a_path_may_be_anything_that_names_a_file(path):
     """``str`` and ``Path`` are the same."""
     assert SQLiteSessionAdapter(path).path == SQLiteSessionAdapter(str(path)).path == str(path)
+
+
+def test_the_expiration_is_what_was_asked_for(path):
+    """In seconds, and 20 minutes by default."""
+    assert SQLiteSessionAdapter(path, expiration=90).expiration == 90
+    assert SQLiteSessionAdapter(path).expiration == 1200
+
+
+async def test_sessions_in_memory_leave_no_file(tmp_path, monkeypatch, clock):
+    """``:memory:`` is not the name of one."""
+    monkeypatch.chdir(tmp_path)
+    async with opened(SQLiteSessionAdapter(":memory:"), clock) as adapter:
+        assert await adapter.create("a", a_record(clock))
+    assert not list(tmp_path.iterdir())
 
 
 async def test_nothing_happens_before_open(path):
