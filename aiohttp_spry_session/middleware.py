@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
-from typing import cast
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -35,7 +35,8 @@ class _NamedRequestKey(str):
 
 
 def _request_key(name: str) -> web.RequestKey[Session]:
-    return cast("web.RequestKey[Session]", _NamedRequestKey(name))
+    key: Any = _NamedRequestKey(name)
+    return key
 
 
 SESSION: web.RequestKey[Session] = _request_key("session")
@@ -49,11 +50,12 @@ def get_session(request: web.Request, key: str = "session") -> Session:
     :raises SessionError: where no manager was set up under this key.
     """
     try:
-        return cast("Session", request[key])
+        session: Session = request[key]
     except KeyError:
         raise SessionError(
             f"this request has no session {key!r}: call setup(app, SessionManager(...), key={key!r}) on the application"
         ) from None
+    return session
 
 
 def setup(app: web.Application, manager: SessionManager, *, key: str = "session") -> None:

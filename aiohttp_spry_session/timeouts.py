@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator
 from contextvars import Context
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 __all__ = ["TimeLimit"]
 
@@ -46,7 +46,7 @@ class TimeLimit:
         loop = asyncio.get_running_loop()
         if self._timer is None or self._loop is not loop:
             self._start(loop, self._seconds)
-        task = cast("asyncio.Task[Any]", asyncio.current_task(loop))
+        task: Any = asyncio.current_task(loop)
         self._waiting[task] = monotonic() + self._seconds, task.cancelling()
         try:
             return (yield from _resume(steps, waiting_for))
