@@ -34,12 +34,7 @@ class _NamedRequestKey(str):
     __class__ = web.RequestKey  # type: ignore[assignment]
 
 
-def _request_key(name: str) -> web.RequestKey[Session]:
-    key: Any = _NamedRequestKey(name)
-    return key
-
-
-SESSION: web.RequestKey[Session] = _request_key("session")
+SESSION: web.RequestKey[Session] = _NamedRequestKey("session")  # type: ignore[assignment]
 """The typed key of ``request["session"]``."""
 
 
@@ -108,7 +103,7 @@ class _Cycle:
         if not isinstance(key, str) or not key:
             raise ValueError(f"key must be a non-empty str, not {key!r}")
         self._manager = manager
-        self._key = SESSION if key == "session" else _request_key(key)
+        self._key: Any = SESSION if key == "session" else _NamedRequestKey(key)
         self._hooked = hooked
         manager.setups += 1
 
