@@ -69,7 +69,7 @@ PARTS = {
         ("testing.explorer*",),
         tuple(
             f"tests/proof/test_explorer{part}.py"
-            for part in ("", "_bites", "_gate", "_kept", "_laws", "_operations", "_orders", "_stage")
+            for part in ("", "_bites", "_gate", "_kept", "_laws", "_operations", "_orders", "_stage", "_story")
         ),
     ),
     "kit": Part(
