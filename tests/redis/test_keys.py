@@ -150,6 +150,7 @@ async def test_a_corrupt_record_is_absent_and_reported(
     ]
     assert not await adapter.create("h", record(owner="ada"))
     assert await adapter.find("ada") == {}
+    assert {entry.getMessage() for entry in caplog.records} == {"the stored session h is corrupt and counts as absent"}
     await adapter.destroy("h")
     assert not await client.exists(key)
 
@@ -164,6 +165,12 @@ def test_records_survive_their_bytes(record: MakeRecord) -> None:
                 assert stored is not None
                 assert (stored.record, stored.origin, stored.pending) == (original, None, False)
                 assert decode_plain(encode(original)) == (original if owner is None else None)
+
+
+async def test_any_text_is_a_handle(adapter: RedisSessionAdapter, record: MakeRecord) -> None:
+    """What has no proper encoding too."""
+    assert await adapter.create("\ud800", record(owner="\ud800"))
+    assert await adapter.find("\ud800") == {"\ud800": record(owner="\ud800")}
 
 
 def test_a_record_takes_no_more_than_it_has(record: MakeRecord) -> None:
