@@ -44,7 +44,7 @@ and one write (besides commit points); with `lazy=True` an untouched request mak
 make bench
 ```
 
-It takes about half an hour, on a machine with two cores that should have nothing else to do. It starts what
+It takes about twenty minutes, on a machine with two cores that should have nothing else to do. It starts what
 servers it finds installed (Redis, PostgreSQL), writes `bench-results/`, and draws this page and its plots
 from that. `make bench BENCH_ARGS="whole --only 'bare,memory-*' --rounds 3"` measures a part; `python -m
 tests.benchmarks --help` says what else there is.
@@ -170,8 +170,9 @@ def _scale(found: dict[str, Any]) -> str:
 Microseconds for what a request does with its session, without HTTP: look it up and read a key, look it up and
 set a key, start one, or end one; 32 at a time (on memory one at a time), with so many stored sessions of 60
 bytes of data each, at the best of several repeats. Bytes a session in the process's memory, in the file, or in
-the server. The longest time for which the event loop stood still while all of them, which had expired, were
-purged, and in half a second without.
+the server. Then what a purge of all of them, once they have expired, does to others, in milliseconds: the longest
+pause of the event loop, and the longest load and the longest update, each beside the longest in half a second
+without; and how many seconds it took.
 
 """
     rows = [
@@ -180,14 +181,28 @@ purged, and in half a second without.
             f"{int(size):,}",
             *(f"{figures['operations'][operation]:.1f}" for operation in ("read", "write", "start", "destroy")),
             f"{figures['bytes']:.0f}" if figures["bytes"] else "",
-            "" if name == "redis" else f"{figures['pause_purging']:.1f} ms",
-            f"{figures['pause_idle']:.1f} ms",
+            *("" if name == "redis" else _beside_idle(figures, what) for what in ("pause", "load", "update")),
+            "" if name == "redis" else f"{figures['purge_seconds']:.1f}",
         ]
         for name, sizes in found["stores"].items()
         for size, figures in sizes.items()
     ]
-    head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "purge's pause", "pause without"]
-    return text + _table(head, rows) + ("\nRedis forgets by itself.\n" if "redis" in found["stores"] else "")
+    head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "pause", "load", "update", "purge"]
+    text += _table(head, rows) + ("\nRedis forgets by itself.\n" if "redis" in found["stores"] else "")
+    return text + _SCALE_LIMITS
+
+
+def _beside_idle(figures: dict[str, Any], what: str) -> str:
+    return f"{figures[f'{what}_purging']:.1f} ({figures[f'{what}_idle']:.1f})"
+
+
+_SCALE_LIMITS = """
+What grows with the number of sessions is what the processor and the store have to fetch from further away: Python's
+dictionaries no longer fit the processor's caches, and SQLite walks through pages that are not in its own cache, which
+the reading connection has to give up at every commit of the writing one. Larger pages, a table with row numbers and
+memory-mapped files were tried, and were not faster. On the stores with a disk, an update may now and then have to wait
+for it while a purge writes, however small the purge's steps are.
+"""
 
 
 def _contention(found: dict[str, Any]) -> str:
