@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiohttp_spry_session import JSONCodec
+from aiohttp_spry_session import JSONCodec, SessionTooLargeError
 from aiohttp_spry_session.codec import pack, read_codec, unpack
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -179,3 +179,24 @@ def test_the_codec_option():
     for wrong in (object(), "json", msgspec.json.Encoder(), msgspec.json.Decoder()):
         with pytest.raises(ValueError, match="methods encode and decode"):
             read_codec(wrong)
+
+
+@pytest.mark.parametrize("number", [-(2**63), 2**64 - 1])
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value]], ids=["by itself", "in a list"])
+def test_integers_to_the_very_ends_of_64_bits(number, wrap):
+    """The least and the greatest integer that have an exact form everywhere come back; the next ones are refused."""
+    codec = JSONCodec()
+    assert codec.decode(codec.encode(wrap(number))) == wrap(number)
+    for past in (-(2**63) - 1, 2**64):
+        with pytest.raises(ValueError, match="an integer past 64 bits"):
+            codec.encode(wrap(past))
+
+
+def test_pack_tells_size_and_limit():
+    """What takes a byte too many is refused, saying how much it takes and how much is allowed."""
+    values = {"a": b"1"}
+    size = len(pack(values))
+    assert pack(values, size) == pack(values)
+    with pytest.raises(SessionTooLargeError) as refused:
+        pack(values, size - 1)
+    assert (refused.value.size, refused.value.limit, refused.value.key) == (size, size - 1, None)
