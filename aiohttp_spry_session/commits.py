@@ -43,7 +43,6 @@ class Commits(SessionState):
     Every method may be awaited from several tasks of the request: they take turns.
     """
 
-    _busy = False
     _freed: asyncio.Event | None = None
 
     async def commit(self) -> None:
@@ -103,7 +102,7 @@ class Commits(SessionState):
         if not self.changes and not self.pending:
             return
         if self.status is Status.ABSENT:
-            await self._create(self.values, reason="started")
+            await self._start(self.values)
         elif self.changes or self.status is not Status.LIVE:
             # _persist, in place: this is the hot path.
             if self._handle in self.services.store.turns or not await self._write():
@@ -127,11 +126,16 @@ class Commits(SessionState):
         values = compute(self.values)
         if values or self._started:
             self._check_cookie_possible()
+        await self._start(values)
+        return outcome
+
+    async def _start(self, values: dict[str, bytes]) -> None:
+        """Start a session, unless there is nothing to keep in it."""
+        if values or self._started:
             await self._create(values, reason="started")
         else:
             self.changes.clear()
             self.values = values
-        return outcome
 
     async def _is_missing(self, key: str) -> bool:
         if self.status is not Status.LIVE or self.pending or key in self.values:
@@ -233,6 +237,7 @@ class Commits(SessionState):
             raise LostError("corrupt") from None
         if handle != self._handle:
             self._handle, self.follows = handle, True
+            self.cookie = CookieAction.KEEP  # whoever rotated it has written the newer one
         self.record, self.values = record, merged(values, self.changes)
         self._current()
 
@@ -243,7 +248,8 @@ class Commits(SessionState):
             if self.changes.get(key, ...) is value:
                 del self.changes[key]
         if values is not self.values:
-            self.values = merged(values, self.changes)
+            # Not from these values: another task may have changed them, and what it changed have been discarded.
+            self.values = merged(unpack(record.payload), self.changes)
 
     def _current(self) -> tuple[SessionRecord, float]:
         """Return the record and the time, or raise :class:`LostError` where the record is past its end."""

@@ -6,6 +6,7 @@ import asyncio
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -46,7 +47,7 @@ class GuardedStore:
 
     async def load(self, handle: str) -> SessionRecord | None:
         """Return the live or retired record."""
-        record = await self._call("load", self._adapter.load(handle))
+        record = await self._call("load", self._adapter.load, handle)
         if record is None:
             return None
         # The hot path: what has just the right types, as nearly every record has, is checked in place.
@@ -94,15 +95,15 @@ class GuardedStore:
 
     def create(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
         """Store a new record."""
-        return self._call("create", self._adapter.create(handle, record))
+        return self._call("create", self._adapter.create, handle, record)
 
     def update(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
         """Replace the previous version."""
-        return self._call("update", self._adapter.update(handle, record))
+        return self._call("update", self._adapter.update, handle, record)
 
     def renew(self, handle: str, expires_at: float | None) -> Awaitable[bool]:
         """Move the end of a live record."""
-        return self._call("renew", self._adapter.renew(handle, expires_at))
+        return self._call("renew", self._adapter.renew, handle, expires_at)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, grace: float) -> bool:
         """Move the session to a new handle.
@@ -110,9 +111,11 @@ class GuardedStore:
         Only this request knows the new identifier, so a rotation whose answer was lost would log its user out: where
         the store failed, but did not hang, it is asked what became of the old handle.
         """
-        options = {"grace": grace} if grace else {}
+        rotate: Callable[..., Awaitable[bool]] = self._adapter.rotate
+        if grace:
+            rotate = partial(rotate, grace=grace)
         try:
-            return await self._call("rotate", self._adapter.rotate(old, new, record, **options))
+            return await self._call("rotate", rotate, old, new, record)
         except AdapterError as error:
             if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
                 raise
@@ -128,7 +131,7 @@ class GuardedStore:
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records."""
         try:
-            found = await self._call("find", self._adapter.find(owner))
+            found = await self._call("find", self._adapter.find, owner)
         except AdapterError as error:
             if isinstance(error.__cause__, NotImplementedError):
                 raise error.__cause__ from None
@@ -171,7 +174,7 @@ class GuardedStore:
                     raise ConflictError("the session kept changing while it was to be ended")
         # The retired ones last: they are the way to the session, should this be cut short and tried again.
         for past in reversed(passed):
-            await self._call("destroy", self._adapter.destroy(past))
+            await self._call("destroy", self._adapter.destroy, past)
         return ended
 
     async def purge(self) -> int:
@@ -201,7 +204,7 @@ class GuardedStore:
         turn = self.turns.setdefault(handle, _Turn())
         turn.users += 1
         try:
-            await self._call("update", turn.lock.acquire())
+            await self._call("update", turn.lock.acquire)
             try:
                 yield
             finally:
@@ -212,10 +215,10 @@ class GuardedStore:
                 del self.turns[handle]
 
     @types.coroutine
-    def _call(self, operation: str, call: Awaitable[T]) -> Generator[Any, Any, T]:
+    def _call(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
         # A generator that takes the first step by itself: a store in memory needs no more, and pays for no timer.
         try:
-            steps = call.__await__()
+            steps = method(*args).__await__()
             try:
                 waiting_for = steps.send(None)
             except StopIteration as done:

@@ -13,7 +13,7 @@ from .commits import Commits, LostError, report_corrupt
 from .cookies import COOKIE_VALUE
 from .exceptions import AdapterError
 from .identifiers import handle_of
-from .state import CookieAction, Services, Status
+from .state import CookieAction, Status
 
 __all__ = ["Lifecycle"]
 
@@ -22,16 +22,6 @@ _is_cookie_value = COOKIE_VALUE.fullmatch
 
 class Lifecycle(Commits):
     """The session of one request, from the identifiers that the client presented to what becomes of it."""
-
-    outer: Lifecycle | None = None
-    """The session of another manager that the request got before this one."""
-
-    def within(self, services: Services) -> Lifecycle | None:
-        """Return that of this session and the ones outside of it which belongs to a manager."""
-        life: Lifecycle | None = self
-        while life is not None and life.services is not services:
-            life = life.outer
-        return life
 
     async def load(self) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""
@@ -140,15 +130,23 @@ class Lifecycle(Commits):
     async def _change_identifier(self, reason: str, *, grace: float = 0.0, owner: str | None = None) -> None:
         self._check_cookie_possible()
         if self.status is Status.RETIRED or self.status is Status.ABSENT:
-            self.status = Status.ABSENT
-            self._identifier, self._handed_out = None, False
-            await self._create(self.values, owner=owner, reason="started" if owner is None else reason)
+            await self._begin_anew(owner, "started" if owner is None else reason)
             return
         # Within its grace an identifier has been rotated by the clock already, and goes on working.
         if not (grace and self.follows):
             await self._move(reason, grace, owner)
         if self.changes:
             await self._persist(self._write)
+
+    async def _begin_anew(self, owner: str | None, reason: str) -> None:
+        arrived = self.status
+        self._identifier, self._handed_out = await self.services.identifiers.new(), False
+        self.status = Status.ABSENT
+        try:
+            await self._create(self.values, owner=owner, reason=reason)
+        finally:
+            if self.status is Status.ABSENT:  # it failed, and a plain write must not start what this did not
+                self.status = arrived
 
     async def _move(self, reason: str, grace: float, owner: str | None) -> None:
         services = self.services

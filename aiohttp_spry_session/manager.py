@@ -127,8 +127,6 @@ class SessionManager:
         self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
         identifiers = IdentifierSource(identifier_generator, max_length=self.cookie_writer.max_value_length)
         self.services = Services(self._store, self._policy, identifiers, self._events, clock)
-        self.setups = 0
-        """How many applications it was given to; for the middleware."""
         # Made once: the middleware calls both for every request.
         self.begin: Callable[[Sequence[str]], Lifecycle] = partial(Lifecycle, self.services)
         """Returns the session of a request that presented these identifiers; for the middleware."""

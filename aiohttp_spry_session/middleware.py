@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -17,7 +18,7 @@ from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
 from .lifecycle import Lifecycle
 from .manager import SessionManager
-from .session import Session, life_of
+from .session import Session
 from .state import CookieAction, Status
 
 __all__ = ["SESSION", "get_session", "session_middleware", "setup"]
@@ -91,9 +92,20 @@ _KEEP, _UNLOADED = CookieAction.KEEP, Status.UNLOADED
 _MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
 
 
-_CURRENT: ContextVar[tuple[web.Request, Lifecycle] | None] = ContextVar("aiohttp_spry_session.current", default=None)
-"""The innermost session in hand, and the request as the middleware got it. That may be a clone, as an outer middleware
-for reverse proxies hands on; what the clone was given is not in the request that the response is prepared for."""
+_SEEN: ContextVar[web.Request | None] = ContextVar("aiohttp_spry_session.request", default=None)
+"""The request as the middleware got it. An outer middleware may have handed on a clone, as those for reverse proxies
+do; what the clone was given is not in the request that the response is prepared for."""
+
+
+class _Slot:
+    """Where a manager keeps a request's session: one key, so that it notices when it is set up twice on the way."""
+
+    def __init__(self) -> None:
+        self.key: web.RequestKey[Lifecycle] = web.RequestKey("life", Lifecycle)
+        self.users = 0
+
+
+_SLOTS: WeakKeyDictionary[SessionManager, _Slot] = WeakKeyDictionary()
 
 
 class _Cycle:
@@ -104,21 +116,21 @@ class _Cycle:
             raise ValueError(f"key must be a non-empty str, not {key!r}")
         self._manager = manager
         self._key: Any = SESSION if key == "session" else _NamedRequestKey(key)
+        self._slot = _SLOTS.setdefault(manager, _Slot())
+        self._slot.users += 1
+        self._life = self._slot.key
         self._hooked = hooked
-        manager.setups += 1
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._slot.users > 1 and self._life in request:
+            return await handler(request)
         manager = self._manager
-        current = _CURRENT.get()
-        if manager.setups > 1 and self._find(request, None) is not None:
-            return await handler(request)  # set up twice on the way
         headers = request.headers.getall(hdrs.COOKIE, ())
         life = manager.begin(read_cookie(headers, manager.name) if headers else ())
-        if current is not None and current[0] is request:
-            life.outer = current[1]
         request[self._key] = manager.session(life)
-        _CURRENT.set((request, life))
+        request[self._life] = life
+        _SEEN.set(request)
         if life.status is _UNLOADED and not manager.lazy:
             try:
                 await life.look_up()
@@ -160,11 +172,11 @@ class _Cycle:
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
         """Commit what is pending, then write the cookie: the last moment before the headers leave."""
-        current = _CURRENT.get()
-        if current is not None and current[0] is request and current[1].services is self._manager.services:
-            life: Lifecycle | None = current[1]
-        else:
-            life = self._find(request, current)
+        life: Lifecycle | None
+        try:
+            life = request[self._life]
+        except KeyError:
+            life = self._life_of_clone(request)
         if life is None or life.headers_sent:
             return
         if life.dirty:
@@ -183,15 +195,9 @@ class _Cycle:
                 headers["Vary"] = "Cookie"
         life.headers_sent = True
 
-    def _find(self, request: web.Request, current: tuple[web.Request, Lifecycle] | None) -> Lifecycle | None:
-        """Return the request's session of this manager, where it is not the innermost one of the running task."""
-        services = self._manager.services
-        if current is not None and current[0].writer is request.writer:
-            life = current[1].within(services)
-            if life is not None:
-                return life
-        session = request.get(self._key)
-        return life_of(session).within(services) if isinstance(session, Session) else None
+    def _life_of_clone(self, request: web.Request) -> Lifecycle | None:
+        seen = _SEEN.get()
+        return seen.get(self._life) if seen is not None and seen.writer is request.writer else None
 
     def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
         headers = response.headers

@@ -347,11 +347,6 @@ def _unreadable(name: str, error: Exception) -> SessionValueError:
     return SessionValueError(f"the stored value of {name!r} cannot be read: {error}", key=name)
 
 
-def life_of(session: Session) -> Lifecycle:
-    """Return what the middleware works with."""
-    return session._life  # noqa: SLF001
-
-
 def check_owner(owner: str) -> str:
     """Return a usable owner; ``SessionValueError`` for one that is not a non-empty, valid ``str``."""
     if not isinstance(owner, str) or not owner:

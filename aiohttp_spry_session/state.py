@@ -74,6 +74,7 @@ class SessionState:
     _known: Sequence[str] = ()  # handles that the client presented and the store knew
     _identifier: str | None = None
     _handle = ""
+    _busy = False  # a task of the request is at the store
     _started = _renewing = _rolling = _handed_out = False
 
     def __init__(self, services: Services, presented: Sequence[str]) -> None:
@@ -135,9 +136,9 @@ class SessionState:
     def drop(self, key: str) -> None:
         """Remove a key at the next commit; starts nothing."""
         self.values.pop(key, None)
-        if self.status is Status.ABSENT:
+        if self.status is Status.ABSENT and not self._busy:
             self.changes.pop(key, None)
-        else:
+        else:  # also where the session is being started at this moment, with the key or without it
             self.changes[key] = None
             self.dirty = True
 

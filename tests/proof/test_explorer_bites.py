@@ -130,7 +130,7 @@ def end_has_no_fence(patch: pytest.MonkeyPatch) -> None:
         trail = await self.trail(handle)
         record = await self.load(trail[-1])
         for past in trail:
-            await self._call("destroy", self._adapter.destroy(past))
+            await self._call("destroy", self._adapter.destroy, past)
         return None if record is None else Ended(trail[-1], record.owner)
 
     patch.setattr(GuardedStore, "end", end)
@@ -140,7 +140,7 @@ def end_follows_nothing(patch: pytest.MonkeyPatch) -> None:
     """``destroy`` and ``revoke`` delete the record under the handle that they know."""
 
     async def end(self: Any, handle: str) -> Ended | None:
-        await self._call("destroy", self._adapter.destroy(handle))
+        await self._call("destroy", self._adapter.destroy, handle)
         return Ended(handle, None)
 
     patch.setattr(GuardedStore, "end", end)
