@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
 
 from msgspec.structs import replace
 
@@ -54,10 +53,10 @@ class Lifecycle(Commits):
         retired = ambiguous = False
         limited = policy.max_lifetime is not None  # the other end the store has looked at
         for identifier in self._presented:
+            handle = asked = handle_of(identifier)
             if not _is_cookie_value(identifier):
-                await self._reject(handle_of(identifier), "malformed")
+                await self._reject(asked, "malformed")
                 continue
-            handle = asked = sha256(identifier.encode()).hexdigest()  # handle_of, in place
             record = await store.load(asked)
             if record is not None and record.retired:
                 handle, record = await store.follow(asked, record)

@@ -126,9 +126,9 @@ class SessionManager:
         self._store = GuardedStore(adapter, clock, self.timeout)
         self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
         identifiers = IdentifierSource(identifier_generator, max_length=self.cookie_writer.max_value_length)
-        self.services = Services(self._store, self._policy, identifiers, self._events, clock)
+        services = Services(self._store, self._policy, identifiers, self._events, clock)
         # Made once: the middleware calls both for every request.
-        self.begin: Callable[[Sequence[str]], Lifecycle] = partial(Lifecycle, self.services)
+        self.begin: Callable[[Sequence[str]], Lifecycle] = partial(Lifecycle, services)
         """Returns the session of a request that presented these identifiers; for the middleware."""
         self.session: Callable[[Lifecycle], Session] = partial(Session, self.codec)
         """Returns what the handler sees of a session; for the middleware."""

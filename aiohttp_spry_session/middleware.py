@@ -188,11 +188,7 @@ class _Cycle:
         if life.cookie is not _KEEP:
             self._write_headers(response, life)
         elif life.used:
-            headers = response.headers
-            if "Vary" in headers:
-                add_vary_cookie(headers)
-            else:
-                headers["Vary"] = "Cookie"
+            add_vary_cookie(response.headers)
         life.headers_sent = True
 
     def _life_of_clone(self, request: web.Request) -> Lifecycle | None:

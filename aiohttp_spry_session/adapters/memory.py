@@ -6,8 +6,9 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from ..adapter import SessionAdapter, SessionRecord, latest, retire
 from ..events import logger

@@ -161,7 +161,7 @@ class RedisSessionAdapter(SessionAdapter):
             raise
 
     async def close(self) -> None:
-        """Finish what is under way; close the connections, where the adapter opened them."""
+        """Finish what is under way, and close the adapter's own connections."""
         connections, self._kept.connections = self._kept.connections, Closed()
         await connections.close()
 

@@ -20,12 +20,6 @@ from aiohttp_spry_session.codec import pack
 from ..support import Barrier, Recorder
 
 
-@pytest.fixture
-def opened(memory, clock):
-    """Make managers on one store, which needs no opening."""
-    return lambda **options: SessionManager(memory, clock=clock, **options)
-
-
 async def start(manager: SessionManager, **values: object) -> str:
     """Store a session, and return its identifier."""
     session = manager.session(manager.begin(()))

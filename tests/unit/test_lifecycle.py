@@ -20,12 +20,6 @@ from ..support import Recorder
 
 
 @pytest.fixture
-def opened(memory, clock):
-    """Make managers on one store, which needs no opening."""
-    return lambda **options: SessionManager(memory, clock=clock, **options)
-
-
-@pytest.fixture
 def manager(opened) -> SessionManager:
     """A manager with the default options."""
     return opened()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from aiohttp import DummyCookieJar, web
+from aiohttp import web
 
 from aiohttp_spry_session import SESSION, AdapterError, MemorySessionAdapter, SessionManager, get_session, setup
 
@@ -40,7 +40,7 @@ async def test_clones_around_two_managers(aiohttp_client, make_manager, outside,
     assert sorted(cookie.partition("=")[0] for cookie in response.headers.getall("Set-Cookie")) == ["a", "b"]
 
 
-async def test_second_try_in_another_task(aiohttp_client, manager):
+async def test_second_try_in_another_task(serve, manager):
     """A middleware that tries again, in a task of its own, gets the cookie of the session that was started then."""
     tries: list[int] = []
 
@@ -58,10 +58,7 @@ async def test_second_try_in_another_task(aiohttp_client, manager):
             raise KeyError
         return web.Response()
 
-    app = web.Application(middlewares=[try_again])
-    setup(app, manager)
-    app.router.add_get("/", handler)
-    response = await (await aiohttp_client(app)).get("/")
+    response = await (await serve(manager, handler, middlewares=(try_again,))).get("/")
     assert identifier_in(response.headers)
 
 
@@ -163,7 +160,7 @@ async def test_removed_while_the_session_is_being_started(aiohttp_client, manage
     assert await (await client.get("/keys")).json() == []
 
 
-async def test_removed_while_starting_the_session_is_cancelled(aiohttp_client, manager, store):
+async def test_removed_while_starting_the_session_is_cancelled(serve, manager, store):
     """A removal that came while a session was being started, which was given up, starts none by itself."""
 
     async def handler(request: web.Request) -> web.Response:
@@ -178,15 +175,12 @@ async def test_removed_while_starting_the_session_is_cancelled(aiohttp_client, m
         assert saving.cancelled()
         return web.Response()
 
-    app = web.Application()
-    setup(app, manager)
-    app.router.add_get("/", handler)
-    response = await (await aiohttp_client(app)).get("/")
+    response = await (await serve(manager, handler)).get("/")
     assert response.status == 200
     assert "Set-Cookie" not in response.headers
 
 
-async def test_old_identifier_is_not_sent_again(aiohttp_client, manager):
+async def test_old_identifier_is_not_sent_again(serve, manager):
     """A renewal's cookie is dropped where the session is found under a newer identifier afterwards (promise 5)."""
     pause = Pause()
 
@@ -206,11 +200,7 @@ async def test_old_identifier_is_not_sent_again(aiohttp_client, manager):
         await get_session(request).rotate(grace=10)
         return web.Response()
 
-    app = web.Application()
-    setup(app, manager)
-    for path, handler in (("/start", start), ("/renew", renew), ("/rotate", rotate)):
-        app.router.add_get(path, handler)
-    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    client = await serve(manager, start=start, renew=renew, rotate=rotate)
     identifier = identifier_in((await client.get("/start")).headers)
     presented = sending(identifier)
     response = await pause.during(
@@ -220,7 +210,7 @@ async def test_old_identifier_is_not_sent_again(aiohttp_client, manager):
     assert "Set-Cookie" not in response.headers
 
 
-async def test_plain_set_after_a_bind_that_failed(aiohttp_client, manager, store):
+async def test_plain_set_after_a_bind_that_failed(serve, manager, store):
     """Who arrived with a rotated-away identifier, and could not be bound, starts nothing by a plain set (promise 5)."""
 
     async def start(request: web.Request) -> web.Response:
@@ -239,11 +229,7 @@ async def test_plain_set_after_a_bind_that_failed(aiohttp_client, manager, store
         await get_session(request).set("n", 1)
         return web.Response()
 
-    app = web.Application()
-    setup(app, manager)
-    for path, handler in (("/start", start), ("/rotate", rotate), ("/bind", bind)):
-        app.router.add_get(path, handler)
-    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    client = await serve(manager, start=start, rotate=rotate, bind=bind)
     presented = sending(identifier_in((await client.get("/start")).headers))
     await client.get("/rotate", headers=presented)
     response = await client.get("/bind", headers=presented)
@@ -251,7 +237,7 @@ async def test_plain_set_after_a_bind_that_failed(aiohttp_client, manager, store
     assert "Set-Cookie" not in response.headers
 
 
-async def test_adapter_that_fails_before_it_returns_anything_to_await(aiohttp_client):
+async def test_adapter_that_fails_before_it_returns_anything_to_await(serve):
     """A method that is no coroutine, and raises at once, is a failing store as any other: 503 (promise 9)."""
 
     class Plain(MemorySessionAdapter):
@@ -262,8 +248,5 @@ async def test_adapter_that_fails_before_it_returns_anything_to_await(aiohttp_cl
         await get_session(request).get("n")
         return web.Response()
 
-    app = web.Application()
-    setup(app, SessionManager(Plain()))
-    app.router.add_get("/", handler)
-    response = await (await aiohttp_client(app)).get("/", headers=sending("x" * 43))
+    response = await (await serve(SessionManager(Plain()), handler)).get("/", headers=sending("x" * 43))
     assert response.status == 503
