@@ -47,10 +47,17 @@ class Commits(SessionState):
 
     async def commit(self) -> None:
         """Store what is pending; where the session is gone, drop it (``on_rejected`` tells)."""
+        # As save, without the layers between: every request that writes comes here.
+        if self._busy:
+            await self._wait_for_turn()
+        self._busy = True
         try:
-            await self._in_turn(self._save)
-        except SessionEndedError:
+            await self._save()
+        except LostError as lost:
+            await self._lose(lost.reason)
             self.discard()
+        finally:
+            self._end_turn()
 
     async def save(self) -> None:
         """Store what is pending; ``SessionEndedError`` where the session is gone."""
@@ -82,11 +89,8 @@ class Commits(SessionState):
 
         Where the session is gone, drop what is pending, tell, and raise ``SessionEndedError``.
         """
-        while self._busy:
-            if self._freed is None:
-                self._freed = asyncio.Event()
-            self._freed.clear()
-            await self._freed.wait()
+        if self._busy:
+            await self._wait_for_turn()
         self._busy = True
         try:
             return await work()
@@ -94,9 +98,19 @@ class Commits(SessionState):
             await self._lose(lost.reason)
             raise SessionEndedError(lost.reason) from None
         finally:
-            self._busy = False
-            if self._freed is not None:
-                self._freed.set()
+            self._end_turn()
+
+    async def _wait_for_turn(self) -> None:
+        while self._busy:
+            if self._freed is None:
+                self._freed = asyncio.Event()
+            self._freed.clear()
+            await self._freed.wait()
+
+    def _end_turn(self) -> None:
+        self._busy = False
+        if self._freed is not None:
+            self._freed.set()
 
     async def _save(self) -> None:
         if not self.changes and not self.pending:

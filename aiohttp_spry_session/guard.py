@@ -7,7 +7,7 @@ import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from msgspec.structs import replace
 
@@ -45,12 +45,23 @@ class GuardedStore:
         self.turns: dict[str, _Turn] = {}
         """Handles of the sessions whose commits are taking turns in this process, see :meth:`turn`."""
 
-    async def load(self, handle: str) -> SessionRecord | None:
+    @types.coroutine
+    def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
         """Return the live or retired record."""
-        record = await self._call("load", self._adapter.load, handle)
+        # As _call, in place: this is the hot path.
+        try:
+            steps = self._adapter.load(handle).__await__()
+            try:
+                waiting_for = steps.send(None)
+            except StopIteration as done:
+                record: SessionRecord | None = done.value
+            else:
+                record = yield from self._limit.finish(steps, waiting_for)
+        except Exception as error:  # noqa: BLE001 - becomes an AdapterError
+            self._fail("load", error)
         if record is None:
             return None
-        # The hot path: what has just the right types, as nearly every record has, is checked in place.
+        # What has just the right types, as nearly every record has, is checked here.
         if (
             type(record) is not SessionRecord
             or type(record.payload) is not bytes
@@ -225,12 +236,15 @@ class GuardedStore:
                 result: T = done.value
                 return result
             return (yield from self._limit.finish(steps, waiting_for))
-        except AdapterError:
-            raise
-        except TimeoutError as error:
+        except Exception as error:  # noqa: BLE001 - becomes an AdapterError
+            self._fail(operation, error)
+
+    def _fail(self, operation: str, error: Exception) -> NoReturn:
+        if isinstance(error, AdapterError):
+            raise error
+        if isinstance(error, TimeoutError):
             raise AdapterError(operation, f"no answer in time (timeout={self._timeout})") from error
-        except Exception as error:
-            raise AdapterError(operation, f"failed ({type(error).__name__})") from error
+        raise AdapterError(operation, f"failed ({type(error).__name__})") from error
 
 
 class _Turn:

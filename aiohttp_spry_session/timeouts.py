@@ -43,13 +43,22 @@ class TimeLimit:
         """
         if self._seconds is None:
             return (yield from _resume(steps, waiting_for))
-        loop = asyncio.get_running_loop()
+        # A future knows its loop; up to Python 3.11 asking for the running one costs a system call.
+        loop: asyncio.AbstractEventLoop = getattr(waiting_for, "get_loop", asyncio.get_running_loop)()
+        task: Any = asyncio.current_task(loop)
+        if task is None:  # the future is another loop's, which the task is about to be told
+            loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
         if self._timer is None or self._loop is not loop:
             self._start(loop, self._seconds)
-        task: Any = asyncio.current_task(loop)
         self._waiting[task] = monotonic() + self._seconds, task.cancelling()
         try:
-            return (yield from _resume(steps, waiting_for))
+            # As _resume, in place: this is the hot path.
+            try:
+                yield waiting_for
+            except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
+                return (yield from _throw(steps, error))
+            return (yield from steps)
         except asyncio.CancelledError as error:
             if self._ran_out(task):
                 raise TimeoutError from error
@@ -82,17 +91,21 @@ class TimeLimit:
 
 def _resume(steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that has already run to its first suspension, as ``yield from`` would (PEP 380)."""
-    while True:
-        try:
-            yield waiting_for  # asyncio sends nothing but None into a task
-        except GeneratorExit:
-            steps.close()
-            raise
-        except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
-            try:
-                waiting_for = steps.throw(error)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-        else:
-            return (yield from steps)
+    try:
+        yield waiting_for  # asyncio sends nothing but None into a task
+    except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
+        return (yield from _throw(steps, error))
+    return (yield from steps)
+
+
+def _throw(steps: Generator[Any, Any, T], error: BaseException) -> Generator[Any, Any, T]:
+    """Go on with a suspended coroutine by raising an exception in it."""
+    if isinstance(error, GeneratorExit):
+        steps.close()
+        raise error
+    try:
+        waiting_for = steps.throw(error)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    return (yield from _resume(steps, waiting_for))

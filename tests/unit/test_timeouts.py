@@ -157,6 +157,21 @@ def test_a_limit_outlives_its_event_loop():
         assert log == ["cancelled"]
 
 
+async def test_a_future_of_another_loop_disturbs_nobody():
+    """asyncio tells the one who waits for it; the limits of the others stay."""
+    limit = TimeLimit(0.01)
+    log: list[str] = []
+    other = asyncio.create_task(limited_call(hanging(log), limit))
+    await asyncio.sleep(0)
+    foreign = asyncio.new_event_loop()
+    with pytest.raises(RuntimeError, match="attached to a different loop"):
+        await limited(stubborn(foreign.create_future()), limit)
+    foreign.close()
+    with pytest.raises(TimeoutError):
+        await other
+    assert log == ["cancelled"]
+
+
 async def test_cancellation_reaches_the_operation():
     """Who cancels the caller cancels the operation, and sees CancelledError, not TimeoutError."""
     log: list[str] = []
