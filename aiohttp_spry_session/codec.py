@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -77,7 +78,8 @@ class JSONCodec:
         return decoder.decode(data)
 
 
-_FORMAT = b"\x01"
+_FORMAT = 1
+_header = struct.Struct(">BI")  # format, CRC-32 of what follows
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _pack = msgspec.msgpack.Encoder().encode
@@ -95,7 +97,7 @@ def pack(values: dict[str, bytes], limit: int | None = None) -> bytes:
     :raises SessionTooLargeError: where it takes more than ``limit`` bytes.
     """
     body = _pack(values)
-    payload = _FORMAT + crc32(body).to_bytes(4, "big") + body
+    payload = _header.pack(_FORMAT, crc32(body)) + body
     if limit is not None and len(payload) > limit:
         raise SessionTooLargeError(len(payload), limit)
     return payload
@@ -103,8 +105,8 @@ def pack(values: dict[str, bytes], limit: int | None = None) -> bytes:
 
 def unpack(payload: bytes) -> dict[str, bytes]:
     """Return the encoded values of a payload; ``ValueError`` for anything that :func:`pack` did not write."""
-    body = payload[5:]
-    if payload[:1] != _FORMAT or payload[1:5] != crc32(body).to_bytes(4, "big"):
+    body = payload[_header.size :]
+    if len(payload) < _header.size or _header.unpack_from(payload) != (_FORMAT, crc32(body)):
         raise ValueError("not a session's payload, or damaged")
     return _unpack(body)
 

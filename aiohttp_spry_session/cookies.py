@@ -121,11 +121,11 @@ class CookieWriter:
 
 def add_vary_cookie(headers: CIMultiDict[str]) -> None:
     """Say that the response depends on the ``Cookie`` header, unless it says so already (CVE-2023-30861)."""
-    present = ", ".join(headers.getall("Vary")) if "Vary" in headers else ""
-    if not present:
-        headers["Vary"] = "Cookie"
-    elif not {"cookie", "*"} & {field.strip().lower() for field in present.split(",")}:
-        headers["Vary"] = f"{present}, Cookie"
+    if headers.setdefault("Vary", "Cookie") == "Cookie":
+        return
+    present = ", ".join(headers.getall("Vary"))
+    if not {"cookie", "*"} & {field.strip().lower() for field in present.split(",")}:
+        headers["Vary"] = f"{present}, Cookie" if present else "Cookie"
 
 
 def _check_characters(name: str, domain: str | None, path: str, same_site: str | None) -> None:

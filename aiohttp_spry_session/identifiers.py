@@ -28,7 +28,7 @@ def handle_of(identifier: str) -> str:
     looking it up leaks nothing through timing (CVE-2019-16782). What is no identifier has a handle all the same, so
     that its rejection can be told apart in a log.
     """
-    return sha256(identifier.encode(errors="backslashreplace")).hexdigest()
+    return sha256(identifier.encode("utf-8", "backslashreplace")).hexdigest()
 
 
 class IdentifierSource:
