@@ -17,8 +17,8 @@ class Batcher(Generic[Operation, Result]):
     """Sends operations to a store in batches, one batch at a time.
 
     An idle store is asked at once: there is no timer, a batch is what came together or arrived while the last one was
-    under way. A caller goes on when its own batch is done. A caller that gives up before its batch left takes its
-    operation back; later, the operation runs and its result is dropped.
+    under way, and in the one turn of the event loop after it. A caller goes on when its own batch is done. A caller
+    that gives up before its batch left takes its operation back; later, the operation runs and its result is dropped.
 
     :param send: carries out a batch, and returns for each operation its result or the exception that it failed with;
         where it raises, all of them failed so.
@@ -35,16 +35,19 @@ class Batcher(Generic[Operation, Result]):
         self._limit = limit
         self._waiting: deque[tuple[Operation, asyncio.Future[Result]]] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     def submit(self, operation: Operation) -> asyncio.Future[Result]:
         """Carry out one operation with the next batch; what is returned gets its result, or what it failed with.
 
         Cancel that to give up. It is no coroutine, because one more of these for each operation would show.
         """
-        future: asyncio.Future[Result] = asyncio.Future()
-        self._waiting.append((operation, future))
         if self._sender is None:
-            self._sender = asyncio.create_task(self._send_all())
+            # Asked for once a batch, not once an operation: up to Python 3.11 the answer costs a system call.
+            self._loop = asyncio.get_running_loop()
+            self._sender = self._loop.create_task(self._send_all())
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self._waiting.append((operation, future))
         return future
 
     async def drain(self) -> None:
@@ -56,6 +59,8 @@ class Batcher(Generic[Operation, Result]):
         try:
             while batch := self._next_batch():
                 await self._send_batch(batch)
+                # Whoever has an answer goes on first: what is asked for next then comes along.
+                await asyncio.sleep(0)
         finally:
             self._sender = None
             # Only a loop that shuts down cancels this task: nobody may be left waiting.

@@ -62,6 +62,24 @@ async def test_what_arrives_meanwhile_leaves_together_and_in_order():
     assert store.batches == [[0], [1, 2, 3]]
 
 
+async def test_what_an_answer_makes_its_caller_ask_comes_along():
+    """Between two batches whoever has an answer goes on: what is asked for next is in the next batch already."""
+    store = Store()
+    batcher = Batcher(store.send)
+
+    async def ask(*operations):
+        for operation in operations:
+            await batcher.submit(operation)
+
+    first = asyncio.create_task(ask(0, 2))
+    await until(store)
+    second = asyncio.create_task(ask(1))
+    await asyncio.sleep(0)
+    store.gate.set()
+    await asyncio.gather(first, second)
+    assert store.batches == [[0], [1, 2]]
+
+
 async def test_a_batch_is_bounded():
     """No batch is larger than the limit, and none is smaller while enough is waiting."""
     store = Store()
