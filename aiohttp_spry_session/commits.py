@@ -15,7 +15,7 @@ from .events import EventName, logger
 from .exceptions import ConflictError, SessionEndedError, SessionError
 from .guard import MAX_ATTEMPTS
 from .identifiers import handle_of
-from .state import CookieAction, SessionState, Status, merged
+from .state import ABSENT, LIVE, CookieAction, SessionState, Status, merged
 
 __all__ = ["Commits", "LostError"]
 
@@ -43,7 +43,7 @@ class Commits(SessionState):
     Every method may be awaited from several tasks of the request: they take turns.
     """
 
-    _freed: asyncio.Event | None = None
+    __slots__ = ()
 
     async def commit(self) -> None:
         """Store what is pending; where the session is gone, drop it (``on_rejected`` tells)."""
@@ -115,9 +115,9 @@ class Commits(SessionState):
     async def _save(self) -> None:
         if not self.changes and not self.pending:
             return
-        if self.status is Status.ABSENT:
+        if self.status is ABSENT:
             await self._start(self.values)
-        elif self.changes or self.status is not Status.LIVE:
+        elif self.changes or self.status is not LIVE:
             # _persist, in place: this is the hot path.
             if self._handle in self.services.store.turns or not await self._write():
                 await self._retry(self._write)

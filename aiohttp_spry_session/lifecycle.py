@@ -12,7 +12,7 @@ from .commits import Commits, LostError, report_corrupt
 from .cookies import COOKIE_VALUE
 from .exceptions import AdapterError
 from .identifiers import handle_of
-from .state import CookieAction, Status
+from .state import LIVE, CookieAction, Status
 
 __all__ = ["Lifecycle"]
 
@@ -21,6 +21,8 @@ _is_cookie_value = COOKIE_VALUE.fullmatch
 
 class Lifecycle(Commits):
     """The session of one request, from the identifiers that the client presented to what becomes of it."""
+
+    __slots__ = ()
 
     async def load(self) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""
@@ -85,7 +87,7 @@ class Lifecycle(Commits):
                 self._identifier, self._handle, self.record = identifier, handle, record
                 self.follows = handle != asked
                 self.is_new = False
-                self.status = Status.LIVE
+                self.status = LIVE
                 return
         await self._prepare_identifier()
         if retired and found is None:

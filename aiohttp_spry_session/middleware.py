@@ -19,7 +19,7 @@ from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionE
 from .lifecycle import Lifecycle
 from .manager import SessionManager
 from .session import Session
-from .state import CookieAction, Status
+from .state import KEEP, UNLOADED, CookieAction
 
 __all__ = ["SESSION", "get_session", "session_middleware", "setup"]
 
@@ -86,9 +86,6 @@ def session_middleware(manager: SessionManager, *, key: str = "session") -> Midd
     return _Cycle(manager, key, hooked=False).middleware
 
 
-# A member of an enumeration is slow to look up.
-_KEEP, _UNLOADED = CookieAction.KEEP, Status.UNLOADED
-
 _MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
 
 
@@ -131,7 +128,7 @@ class _Cycle:
         request[self._key] = manager.session(life)
         request[self._life] = life
         _SEEN.set(request)
-        if life.status is _UNLOADED and not manager.lazy:
+        if life.status is UNLOADED and not manager.lazy:
             try:
                 await life.look_up()
             except AdapterError as error:
@@ -185,7 +182,7 @@ class _Cycle:
             except BaseException:
                 _forget_framing(request.writer)
                 raise
-        if life.cookie is not _KEEP:
+        if life.cookie is not KEEP:
             self._write_headers(response, life)
         elif life.used:
             add_vary_cookie(response.headers)
@@ -199,7 +196,7 @@ class _Cycle:
         headers = response.headers
         if life.used:
             add_vary_cookie(headers)
-        if life.cookie is _KEEP:
+        if life.cookie is KEEP:
             return
         if not self._hooked:
             # One that the handler set becomes a header only when the response is prepared.

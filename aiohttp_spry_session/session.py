@@ -12,15 +12,13 @@ from .exceptions import SessionNotLoadedError, SessionValueError
 from .keys import SessionKey, key_name
 from .lifecycle import Lifecycle
 from .policy import to_datetime
-from .state import Status
+from .state import UNLOADED
 
 __all__ = ["Session"]
 
 T = TypeVar("T")
 D = TypeVar("D")
 N = TypeVar("N", int, float)
-
-_UNLOADED = Status.UNLOADED  # a member of an enumeration is slow to look up
 
 
 class Session:
@@ -111,7 +109,7 @@ class Session:
         # The hot path: as _use and _decode, in place.
         life = self._life
         life.used = True
-        if life.status is _UNLOADED:
+        if life.status is UNLOADED:
             await self._use()
         name = key if isinstance(key, str) and key.isascii() else key_name(key)
         data = life.values.get(name)
@@ -144,7 +142,7 @@ class Session:
         # The hot path: as _use and _encode, in place.
         life = self._life
         life.used = True
-        if life.status is _UNLOADED:
+        if life.status is UNLOADED:
             await self._use()
         name = key if isinstance(key, str) and key.isascii() else key_name(key)
         try:
@@ -313,7 +311,7 @@ class Session:
     async def _use(self) -> Lifecycle:
         life = self._life
         life.used = True
-        if life.status is _UNLOADED:
+        if life.status is UNLOADED:
             life.check_loaded()
             await life.load()
         return life
@@ -321,7 +319,7 @@ class Session:
     def _loaded(self) -> Lifecycle:
         life = self._life
         life.used = True
-        if life.status is _UNLOADED:
+        if life.status is UNLOADED:
             life.check_loaded()
             raise SessionNotLoadedError("the session is not loaded yet: await session.load(), or any operation, first")
         return life

@@ -6,6 +6,7 @@ Values are opaque bytes here; :mod:`.session` encodes them. Nothing here knows H
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -18,7 +19,7 @@ from .guard import GuardedStore
 from .identifiers import IdentifierSource, handle_of
 from .policy import Policy
 
-__all__ = ["CookieAction", "Services", "SessionState", "Status", "merged"]
+__all__ = ["ABSENT", "KEEP", "LIVE", "UNLOADED", "CookieAction", "Services", "SessionState", "Status", "merged"]
 
 
 class Status(Enum):
@@ -44,6 +45,11 @@ class CookieAction(Enum):
     EXPIRE = auto()
 
 
+# A member of an enumeration is slow to look up, up to Python 3.11.
+ABSENT, LIVE, UNLOADED = Status.ABSENT, Status.LIVE, Status.UNLOADED
+KEEP = CookieAction.KEEP
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """What all sessions of one manager share."""
@@ -58,31 +64,56 @@ class Services:
 class SessionState:
     """The session of one request, without what reaches the store."""
 
-    # Most requests change few of these, so most are left to the class.
-    record: SessionRecord | None = None
-    cookie = CookieAction.KEEP
-    dirty = False
-    """Whether there may be something to commit; :attr:`pending` knows."""
-    failure: AdapterError | None = None
-    """Of the look-up before the handler ran."""
-    follows = False
-    """Whether it was reached through a rotated-away identifier that is within its grace."""
-    headers_sent = False
-    is_new = True
-    used = False
-    status = Status.UNLOADED
-    _known: Sequence[str] = ()  # handles that the client presented and the store knew
-    _identifier: str | None = None
-    _handle = ""
-    _busy = False  # a task of the request is at the store
-    _started = _renewing = _rolling = _handed_out = False
+    # Slots, all set at once: an attribute that is left to the class, or comes late, is slow in every request.
+    __slots__ = (
+        "_busy",
+        "_freed",
+        "_handed_out",
+        "_handle",
+        "_identifier",
+        "_known",
+        "_presented",
+        "_renewing",
+        "_rolling",
+        "_started",
+        "changes",
+        "cookie",
+        "dirty",
+        "failure",
+        "follows",
+        "headers_sent",
+        "is_new",
+        "record",
+        "services",
+        "status",
+        "used",
+        "values",
+    )
 
     def __init__(self, services: Services, presented: Sequence[str]) -> None:
         self.services = services
         self._presented = presented
+        self.status = UNLOADED
+        self.record: SessionRecord | None = None
         self.values: dict[str, bytes] = {}
         """What this request sees: what is stored, with its changes made."""
         self.changes: dict[str, bytes | None] = {}
+        self.dirty = False
+        """Whether there may be something to commit; :attr:`pending` knows."""
+        self.cookie = KEEP
+        self.failure: AdapterError | None = None
+        """Of the look-up before the handler ran."""
+        self.follows = False
+        """Whether it was reached through a rotated-away identifier that is within its grace."""
+        self.headers_sent = False
+        self.is_new = True
+        self.used = False
+        self._known: Sequence[str] = ()  # handles that the client presented and the store knew
+        self._identifier: str | None = None
+        self._handle = ""
+        self._busy = False  # a task of the request is at the store
+        self._freed: asyncio.Event | None = None  # set when it no longer is, where others wait for that
+        self._started = self._renewing = self._rolling = self._handed_out = False
         if services.policy.rolling:
             self._rolling = self.dirty = True
         if not presented and services.identifiers.synchronous:
@@ -119,7 +150,7 @@ class SessionState:
 
     def put(self, key: str, value: bytes) -> None:
         """Set a key at the next commit."""
-        if self.status is Status.ABSENT:
+        if self.status is ABSENT:
             self._check_cookie_possible()
         limit = self.services.policy.max_bytes
         if limit is not None:
