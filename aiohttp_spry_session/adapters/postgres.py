@@ -80,7 +80,7 @@ class PostgresSessionAdapter(SessionAdapter):
         self._writer = connections_from(pool_or_dsn, command_timeout)
         self._loads: Batcher[bytes, SessionRecord | None] = Batcher(self._load)
         self._finds: Batcher[bytes, dict[str, SessionRecord]] = Batcher(self._find)
-        self._writes: Batcher[Operation, bool] = Batcher(Writer(self._writer, self._statements, self._now).write)
+        self._writes: Batcher[Operation, bool] = Batcher(Writer(self._writer, self._statements.write, self._now).write)
         self._purges: Batcher[None, int] = Batcher(self._purge, limit=1)
 
     async def load(self, handle: str) -> SessionRecord | None:

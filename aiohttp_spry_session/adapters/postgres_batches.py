@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .postgres_connections import Connections, is_collision, is_rolled_back
-from .postgres_statements import Kind, Row, Statements, columns, columns_of_updates
+from .postgres_statements import Kind, Row, columns
 
 __all__ = ["Operation", "Outcome", "Writer"]
 
@@ -37,9 +37,9 @@ class _Wave(NamedTuple):
 class Writer:
     """Writes batches to one table."""
 
-    def __init__(self, connections: Connections, statements: Statements, clock: Callable[[], float]) -> None:
+    def __init__(self, connections: Connections, statement: str, clock: Callable[[], float]) -> None:
         self._connections = connections
-        self._statements = statements
+        self._statement = statement
         self._clock = clock
 
     async def write(self, operations: Sequence[Operation]) -> list[Outcome]:
@@ -90,11 +90,7 @@ class Writer:
                 await asyncio.sleep(random.random() * _PAUSE * attempts)  # noqa: S311 - no secret
 
     async def _send(self, rows: Sequence[Row]) -> set[bytes]:
-        if all(row.kind is Kind.UPDATE for row in rows):
-            statement, parameters = self._statements.update, columns_of_updates(rows)
-        else:
-            statement, parameters = self._statements.write, columns(rows)
-        return {won for (won,) in await self._connections.fetch(statement, self._clock(), *parameters)}
+        return {won for (won,) in await self._connections.fetch(self._statement, self._clock(), *columns(rows))}
 
 
 def _first_wave(operations: Sequence[Operation], pending: Sequence[int]) -> _Wave:

@@ -14,18 +14,7 @@ from typing import Any, NamedTuple
 from ..adapter import SessionRecord
 from .postgres_schema import Table
 
-__all__ = [
-    "Kind",
-    "Row",
-    "Statements",
-    "columns",
-    "columns_of_updates",
-    "encode",
-    "key_of",
-    "read_handle",
-    "read_record",
-    "store",
-]
+__all__ = ["Kind", "Row", "Statements", "columns", "encode", "key_of", "read_handle", "read_record", "store"]
 
 _MAX_KEY = 1024
 _DIGEST = b"\xff"
@@ -96,24 +85,6 @@ WITH op AS MATERIALIZED (
 SELECT handle FROM born UNION ALL SELECT handle FROM updated UNION ALL SELECT handle FROM renewed
 """
 
-# What nearly every write is, without what only the others need. That a version is itself, and not null, makes the
-# planner expect one row, so it looks each handle up: a plan made while the table is empty is kept while it grows.
-_UPDATE = """
-WITH held AS MATERIALIZED (
-    SELECT op.*
-    FROM unnest($2::bytea[], $3::bytea[], $4::bigint[], $5::float8[], $6::float8[], $7::bytea[], $8::boolean[])
-        AS op (handle, {columns})
-    JOIN {table} s ON s.handle = op.handle
-    WHERE {live} AND s.version = op.version - 1 AND coalesce(op.version, 0) = op.version
-    ORDER BY s.handle FOR UPDATE OF s
-)
-UPDATE {table} s SET
-    payload = op.payload, version = op.version, created_at = op.created_at,
-    expires_at = op.expires_at, owner = op.owner, retired = op.retired
-FROM held op WHERE s.handle = op.handle
-RETURNING s.handle
-"""
-
 # Whoever takes the lock has the turn, until the end of the statement.
 _PURGE = """
 WITH expired AS MATERIALIZED (
@@ -139,9 +110,6 @@ class Statements(NamedTuple):
     write: str
     """Carries out the :func:`columns` of rows of distinct handles; returns the handles of the operations that won."""
 
-    update: str
-    """As ``write``, for the :func:`columns_of_updates`."""
-
     purge: str
     """Deletes at most ``$2`` expired records, unless another worker is at it; returns how many."""
 
@@ -155,7 +123,7 @@ class Statements(NamedTuple):
             "unexpired": _UNEXPIRED,
             "live": _LIVE,
         }
-        return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _UPDATE, _PURGE)))
+        return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
 
 
 class Kind(bytes, enum.Enum):
@@ -204,12 +172,6 @@ def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = 
 def columns(rows: Iterable[Row]) -> list[list[Any]]:
     """Return the parameters of the statement that writes, after the time."""
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def columns_of_updates(rows: Iterable[Row]) -> list[list[Any]]:
-    """Return the parameters of the statement that only updates, after the time."""
-    _, handles, _, *others = columns(rows)
-    return [handles, *others]
 
 
 def read_record(row: Sequence[Any]) -> SessionRecord:

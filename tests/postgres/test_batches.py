@@ -78,26 +78,6 @@ async def test_many_writes_of_any_kind_are_one_statement(
     assert len(statements) == 1
 
 
-async def test_many_updates_are_the_short_statement(adapter: PostgresSessionAdapter, statements: list[str]) -> None:
-    """What nearly every batch of writes is takes half of the server's time; each update has its own answer."""
-    await asyncio.gather(*(adapter.create(name, RECORD) for name in ("kept", "stale", "rotated", "expired")))
-    await adapter.rotate("rotated", "successor", replace(RECORD, version=2))
-    await adapter.update("expired", replace(RECORD, version=2, expires_at=NOW - 1))
-    statements.clear()
-    second = SessionRecord(b"second", 2, NOW + 1, NOW + 2000, "owner")
-    answers = await asyncio.gather(
-        adapter.update("kept", second),
-        adapter.update("missing", second),
-        adapter.update("stale", replace(second, version=3)),
-        adapter.update("rotated", replace(second, version=3)),
-        adapter.update("expired", replace(second, version=3)),
-    )
-    assert answers == [True, False, False, False, False]
-    assert statements == [adapter._statements.update]
-    assert await adapter.load("kept") == second
-    assert await adapter.load("stale") == RECORD
-
-
 async def test_of_many_updates_of_one_version_the_first_wins_in_one_statement(
     adapter: PostgresSessionAdapter, statements: list[str]
 ) -> None:
@@ -215,10 +195,7 @@ async def test_a_failure_is_not_that_of_operations_that_were_done_before(
     assert await adapter.load("first") == RECORD
 
 
-@pytest.mark.parametrize("kind", ["of any kind", "updates"])
-async def test_rows_are_locked_in_one_order(
-    adapter: PostgresSessionAdapter, postgres_server: PostgresServer, kind: str
-) -> None:
+async def test_rows_are_locked_in_one_order(adapter: PostgresSessionAdapter, postgres_server: PostgresServer) -> None:
     """A batch that waits for its first row holds no other: two batches never wait for each other in a circle."""
     handles = [f"handle {number:02}" for number in range(20)]
     await asyncio.gather(*(adapter.create(handle, RECORD) for handle in handles))
@@ -228,19 +205,16 @@ async def test_rows_are_locked_in_one_order(
     holder, watcher = connections
     async with holder.transaction():
         await holder.execute(f"SELECT FROM {table} WHERE handle = $1 FOR UPDATE", handles[0].encode())
-        if kind == "updates":
-            batch = asyncio.gather(*(adapter.update(name, replace(RECORD, version=2)) for name in reversed(handles)))
-        else:
-            batch = asyncio.gather(
-                adapter.create(handles[19], RECORD),
-                *(adapter.renew(handle, NOW + 1300) for handle in handles[18:4:-1]),
-                *(adapter.destroy(handle) for handle in handles[:5]),
-            )
+        batch = asyncio.gather(
+            adapter.create(handles[19], RECORD),
+            *(adapter.renew(handle, NOW + 1300) for handle in handles[18:4:-1]),
+            *(adapter.destroy(handle) for handle in handles[:5]),
+        )
         while not await watcher.fetchval(waits, table):
             assert not batch.done()
         free = await watcher.fetch(f"SELECT FROM {table} FOR UPDATE SKIP LOCKED")
     assert len(free) == 19
-    assert await batch == ([True] * 20 if kind == "updates" else [False] + [True] * 14 + [None] * 5)
+    assert await batch == [False] + [True] * 14 + [None] * 5
     for connection in connections:
         await connection.close()
 

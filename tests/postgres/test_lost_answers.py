@@ -101,14 +101,13 @@ async def test_an_increment_is_counted_once_or_fails(make_postgres: MakePostgres
     """What a request was told is in the store, and an ``increment`` whose answer was lost counts once, not twice."""
     async with SessionManager(make_postgres(proxy.dsn)) as manager:
         session = manager.session(manager.begin(()))
-        for visits in (1, 2):  # the second prepares the statement, so that its execution is what has no answer below
-            assert await session.increment("visits") == visits
+        assert await session.increment("visits") == 1
         proxy.lose_answer()
         with pytest.raises(AdapterError):
             await session.increment("visits")
         await session.reload()
-        assert await session.get("visits") == 3
-        assert await session.increment("visits") == 4
+        assert await session.get("visits") == 2
+        assert await session.increment("visits") == 3
 
 
 async def test_the_pool_is_left_open(make_postgres: MakePostgres, pool: asyncpg.Pool) -> None:
