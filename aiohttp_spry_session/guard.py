@@ -7,7 +7,7 @@ import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -57,8 +57,10 @@ class GuardedStore:
                 record: SessionRecord | None = done.value
             else:
                 record = yield from self._limit.finish(steps, waiting_for)
-        except Exception as error:  # noqa: BLE001 - becomes an AdapterError
-            self._fail("load", error)
+        except AdapterError:
+            raise
+        except Exception as error:
+            raise self._failure("load", error) from error
         if record is None:
             return None
         # What has just the right types, as nearly every record has, is checked here.
@@ -236,15 +238,15 @@ class GuardedStore:
                 result: T = done.value
                 return result
             return (yield from self._limit.finish(steps, waiting_for))
-        except Exception as error:  # noqa: BLE001 - becomes an AdapterError
-            self._fail(operation, error)
+        except AdapterError:
+            raise
+        except Exception as error:
+            raise self._failure(operation, error) from error
 
-    def _fail(self, operation: str, error: Exception) -> NoReturn:
-        if isinstance(error, AdapterError):
-            raise error
+    def _failure(self, operation: str, error: Exception) -> AdapterError:
         if isinstance(error, TimeoutError):
-            raise AdapterError(operation, f"no answer in time (timeout={self._timeout})") from error
-        raise AdapterError(operation, f"failed ({type(error).__name__})") from error
+            return AdapterError(operation, f"no answer in time (timeout={self._timeout})")
+        return AdapterError(operation, f"failed ({type(error).__name__})")
 
 
 class _Turn:

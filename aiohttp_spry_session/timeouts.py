@@ -41,31 +41,39 @@ class TimeLimit:
 
         :raises TimeoutError: where it took longer.
         """
-        if self._seconds is None:
-            return (yield from _resume(steps, waiting_for))
-        # A future knows its loop; up to Python 3.11 asking for the running one costs a system call.
-        loop: asyncio.AbstractEventLoop = getattr(waiting_for, "get_loop", asyncio.get_running_loop)()
-        task: Any = asyncio.current_task(loop)
-        if task is None:  # the future is another loop's, which the task is about to be told
-            loop = asyncio.get_running_loop()
-            task = asyncio.current_task(loop)
-        if self._timer is None or self._loop is not loop:
-            self._start(loop, self._seconds)
-        self._waiting[task] = monotonic() + self._seconds, task.cancelling()
+        task = None if self._seconds is None else self._begin(self._seconds)
         try:
-            # As _resume, in place: this is the hot path.
-            try:
-                yield waiting_for
-            except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
-                return (yield from _throw(steps, error))
-            return (yield from steps)
+            while True:  # as "yield from steps" would, had it made the first step (PEP 380)
+                try:
+                    yield waiting_for  # asyncio sends nothing but None into a task
+                except GeneratorExit:
+                    steps.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
+                    try:
+                        waiting_for = steps.throw(error)
+                    except StopIteration as done:
+                        result: T = done.value
+                        return result
+                else:
+                    return (yield from steps)
         except asyncio.CancelledError as error:
-            if self._ran_out(task):
+            if task is not None and self._ran_out(task):
                 raise TimeoutError from error
             raise
         finally:
-            if self._waiting.pop(task, None) is None:
+            if task is not None and self._waiting.pop(task, None) is None:
                 self._ran_out(task)
+            del task  # else a task that fails with what is raised here would hold itself, and its request
+
+    def _begin(self, seconds: float) -> Any:
+        """Give the running task its time; return it."""
+        loop = asyncio.get_running_loop()
+        if self._timer is None or self._loop is not loop:
+            self._start(loop, seconds)
+        task: Any = asyncio.current_task(loop)
+        self._waiting[task] = monotonic() + seconds, task.cancelling()
+        return task
 
     def _ran_out(self, task: asyncio.Task[Any]) -> bool:
         """Whether the end of the time, and nobody else, cancelled the task, which is not cancelled any more then."""
@@ -87,25 +95,3 @@ class TimeLimit:
                 return
             self._expired[task] = self._waiting.pop(task)
             task.cancel()
-
-
-def _resume(steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
-    """Go on with a coroutine that has already run to its first suspension, as ``yield from`` would (PEP 380)."""
-    try:
-        yield waiting_for  # asyncio sends nothing but None into a task
-    except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
-        return (yield from _throw(steps, error))
-    return (yield from steps)
-
-
-def _throw(steps: Generator[Any, Any, T], error: BaseException) -> Generator[Any, Any, T]:
-    """Go on with a suspended coroutine by raising an exception in it."""
-    if isinstance(error, GeneratorExit):
-        steps.close()
-        raise error
-    try:
-        waiting_for = steps.throw(error)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    return (yield from _resume(steps, waiting_for))

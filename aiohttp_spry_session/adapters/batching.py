@@ -42,12 +42,14 @@ class Batcher(Generic[Operation, Result]):
 
         Cancel that to give up. It is no coroutine, because one more of these for each operation would show.
         """
-        if self._sender is None:
+        idle = self._sender is None
+        if idle:
             # Asked for once a batch, not once an operation: up to Python 3.11 the answer costs a system call.
             self._loop = asyncio.get_running_loop()
-            self._sender = self._loop.create_task(self._send_all())
         future: asyncio.Future[Result] = self._loop.create_future()
         self._waiting.append((operation, future))
+        if idle:  # last, since a task may begin at once (asyncio.eager_task_factory)
+            self._sender = self._loop.create_task(self._send_all())
         return future
 
     async def drain(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -96,6 +97,20 @@ async def test_a_batch_is_256_at_most_where_nothing_else_is_said():
     batcher = Batcher(store.send)
     await asyncio.gather(*submit(batcher, *range(600)))
     assert list(map(len, store.batches)) == [256, 256, 88]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
+async def test_tasks_that_begin_at_once():
+    """With an eager task factory no operation is left behind, neither the first nor a later one."""
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    store = Store()
+    store.gate.set()
+    batcher = Batcher(store.send)
+    for operation in range(3):
+        assert await batcher.submit(operation) == operation
+        assert await asyncio.gather(*submit(batcher, 7, 8)) == [7, 8]
+        await batcher.drain()
+    assert sorted(operation for batch in store.batches for operation in batch) == [0, 1, 2, 7, 7, 7, 8, 8, 8]
 
 
 async def test_it_begins_again_after_a_rest():

@@ -167,6 +167,26 @@ async def test_session_is_over_at_its_very_end(opened, clock, limit):
     assert caught.value.reason == "expired"
 
 
+async def test_request_that_ends_while_a_task_of_it_commits(opened, memory):
+    """The last commit waits for its turn, and stores what was set meanwhile."""
+    manager = opened()
+    life = manager.begin((await start(manager, n=1),))
+    session = manager.session(life)
+    await session.set("n", 2)
+    barrier = Barrier(memory, "update")
+    saving = asyncio.create_task(session.save())
+    await barrier.reached.wait()
+    await session.set("m", 3)
+    ending = asyncio.create_task(life.commit())
+    await asyncio.sleep(0)
+    assert not ending.done()
+    barrier.go_on.set()
+    await asyncio.gather(saving, ending)
+    await session.reload()
+    assert (await session.get("n"), await session.get("m")) == (2, 3)
+    assert life.record.version == 3
+
+
 async def test_request_that_fails_while_a_task_of_it_commits(opened, memory):
     """What was under way is stored, and the rest is forgotten, without another failure."""
     manager = opened()

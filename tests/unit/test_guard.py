@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -291,7 +293,12 @@ async def test_an_answer_that_takes_a_while(adapter, guard):
         await answer
 
     adapter.before = wait
-    task = asyncio.create_task(GuardedStore(adapter, adapter.clock, None).load("a"))
+    unlimited = GuardedStore(adapter, adapter.clock, None)
+
+    async def load() -> SessionRecord | None:
+        return await unlimited.load("a")
+
+    task = asyncio.create_task(load())
     for _ in range(3):
         await asyncio.sleep(0)
     assert not task.done()
@@ -339,3 +346,38 @@ async def test_answer_that_is_there_at_once(guard):
     with pytest.raises(StopIteration) as done:
         guard.load("a").send(None)
     assert done.value.value == RECORD
+
+
+@pytest.mark.parametrize("operation", ["load", "update"])
+@pytest.mark.parametrize("end", ["cancelled", "AdapterError", "OSError", "time-out"])
+async def test_what_failed_is_not_kept(adapter, guard, operation, end):
+    """A request that was cancelled, or got no answer, is freed at once, not when the garbage collector runs."""
+
+    class Payload:
+        """What a request holds while it waits."""
+
+    async def fail(operation: str) -> None:
+        await asyncio.Event().wait() if end in ("cancelled", "time-out") else await asyncio.sleep(0)
+        raise OSError if end == "OSError" else AdapterError(operation, "failed")
+
+    async def request() -> None:
+        payload = Payload()
+        seen.append(weakref.ref(payload))
+        await CALLS[operation](guard)
+
+    adapter.before = fail
+    seen: list[weakref.ref[Payload]] = []
+    gc.collect()
+    gc.disable()
+    try:
+        task = asyncio.create_task(request())
+        await asyncio.sleep(0)
+        if end == "cancelled":
+            task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() if end == "cancelled" else isinstance(task.exception(), AdapterError)
+        del task
+        await asyncio.sleep(0)  # the event loop's own last step of the task
+        assert [reference() for reference in seen] == [None]
+    finally:
+        gc.enable()

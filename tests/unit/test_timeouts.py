@@ -193,6 +193,26 @@ async def test_cancellation_between_two_steps(seconds):
         await task
 
 
+@pytest.mark.parametrize("seconds", [None, 5.0])
+async def test_operation_that_is_cancelled_again_and_again(seconds):
+    """However often an operation shrugs off a cancellation, it has its result."""
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def stubborn_again() -> str:
+        while True:
+            try:
+                return await asyncio.shield(answer)
+            except asyncio.CancelledError:
+                pass
+
+    task = asyncio.create_task(limited_call(stubborn_again(), TimeLimit(seconds)))
+    for _ in range(2000):
+        await asyncio.sleep(0)
+        task.cancel()
+    answer.set_result("done")
+    assert await task == "done"
+
+
 async def test_cancelled_and_out_of_time_is_cancelled():
     """A cancellation that comes together with the end of the time is not swallowed (as in asyncio.timeout)."""
     limit = TimeLimit(0.01)
