@@ -9,7 +9,7 @@ from typing import Any
 
 from multidict import CIMultiDictProxy
 
-from aiohttp_spry_session import SessionAdapter, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session import Session, SessionAdapter, SessionEvent, SessionManager, SessionRecord
 
 COOKIE = "SPRY_SESSION_ID"
 
@@ -109,6 +109,14 @@ class Barrier:
         if operation == self._operation and not self.reached.is_set():
             self.reached.set()
             await self.go_on.wait()
+
+
+async def held_up_save(session: Session, store: WatchedAdapter, operation: str) -> tuple[asyncio.Task[None], Barrier]:
+    """Save a session in a task of its own; return when that is at the store's operation, held up there."""
+    barrier = Barrier(store, operation)
+    saving = asyncio.create_task(session.save())
+    await barrier.reached.wait()
+    return saving, barrier
 
 
 class Recorder:

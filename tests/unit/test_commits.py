@@ -17,7 +17,7 @@ from aiohttp_spry_session import (
 )
 from aiohttp_spry_session.codec import pack
 
-from ..support import Barrier, Recorder
+from ..support import Recorder, held_up_save
 
 
 async def start(manager: SessionManager, **values: object) -> str:
@@ -50,9 +50,7 @@ async def test_renewal_that_is_asked_for_during_a_save(opened, memory, clock):
     session = manager.session(life)
     await session.set("n", 1)
     clock.advance(100)
-    barrier = Barrier(memory, "update")
-    saving = asyncio.create_task(session.save())
-    await barrier.reached.wait()
+    saving, barrier = await held_up_save(session, memory, "update")
     await session.renew()
     barrier.go_on.set()
     await saving
@@ -173,9 +171,7 @@ async def test_request_that_ends_while_a_task_of_it_commits(opened, memory):
     life = manager.begin((await start(manager, n=1),))
     session = manager.session(life)
     await session.set("n", 2)
-    barrier = Barrier(memory, "update")
-    saving = asyncio.create_task(session.save())
-    await barrier.reached.wait()
+    saving, barrier = await held_up_save(session, memory, "update")
     await session.set("m", 3)
     ending = asyncio.create_task(life.commit())
     await asyncio.sleep(0)
@@ -193,9 +189,7 @@ async def test_request_that_fails_while_a_task_of_it_commits(opened, memory):
     life = manager.begin((await start(manager, m=1, n=1),))
     session = manager.session(life)
     await session.remove("n")
-    barrier = Barrier(memory, "update")
-    saving = asyncio.create_task(session.save())
-    await barrier.reached.wait()
+    saving, barrier = await held_up_save(session, memory, "update")
     await session.remove("m")
     life.discard()
     barrier.go_on.set()

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from aiohttp_spry_session import SessionEndedError, SessionRecord, get_session, session_middleware
 
-from ..support import Barrier, Pause, Recorder, identifier_in
+from ..support import Barrier, Pause, Recorder, held_up_save, identifier_in
 from .handlers import write
 
 
@@ -21,9 +21,7 @@ async def test_key_that_is_set_again_while_it_is_being_stored(visit, manager, st
         session = get_session(request)
         await session.set("m", 1)
         await session.set("other", 1)
-        barrier = Barrier(store, "update")
-        saving = asyncio.create_task(session.save())
-        await barrier.reached.wait()
+        saving, barrier = await held_up_save(session, store, "update")
         await session.set("m", 2)
         await session.remove("other")
         barrier.go_on.set()

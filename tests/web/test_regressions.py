@@ -10,7 +10,7 @@ from aiohttp import web
 
 from aiohttp_spry_session import SESSION, AdapterError, MemorySessionAdapter, SessionManager, get_session, setup
 
-from ..support import Barrier, Pause, Recorder, identifier_in, sending
+from ..support import Barrier, Pause, Recorder, held_up_save, identifier_in, sending
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -140,9 +140,7 @@ async def test_removed_while_the_session_is_being_started(aiohttp_client, manage
     async def handler(request: web.Request) -> web.Response:
         session = get_session(request)
         await session.set("a", 1)
-        barrier = Barrier(store, "create")
-        saving = asyncio.create_task(session.save())
-        await barrier.reached.wait()
+        saving, barrier = await held_up_save(session, store, "create")
         await (session.remove("a") if operation == "remove" else session.clear())
         barrier.go_on.set()
         await saving
@@ -166,9 +164,7 @@ async def test_removed_while_starting_the_session_is_cancelled(serve, manager, s
     async def handler(request: web.Request) -> web.Response:
         session = get_session(request)
         await session.set("a", 1)
-        barrier = Barrier(store, "create")
-        saving = asyncio.create_task(session.save())
-        await barrier.reached.wait()
+        saving, _ = await held_up_save(session, store, "create")
         await session.remove("a")
         saving.cancel()
         await asyncio.wait([saving])
