@@ -1,6 +1,6 @@
 """Server-side sessions for aiohttp.web: no write lost, no dead session revived, no secret in the store."""
 
-from .adapter import SessionAdapter, SessionRecord
+from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
 from .adapters.sqlite import SQLiteSessionAdapter
 from .codec import Codec, JSONCodec
@@ -19,6 +19,7 @@ from .identifiers import generate_identifier
 from .keys import SessionKey
 from .manager import SessionInfo, SessionManager
 from .middleware import SESSION, get_session, session_middleware, setup
+from .record import SessionRecord
 from .session import Session
 from .urls import adapter_from_url
 

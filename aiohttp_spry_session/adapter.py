@@ -1,111 +1,19 @@
-"""What a store of sessions is: one abstract class, and the one value that crosses it."""
+"""What a store of sessions is: one abstract class. What crosses it stands in :mod:`.record`."""
 
 from __future__ import annotations
 
 import abc
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import msgspec
 from msgspec.structs import replace
 
-from .cookies import MAX_LIFETIME_SECONDS
+from .options import read_lifetime
+from .record import SessionRecord, latest
 
-__all__ = [
-    "RETIRED_SECONDS",
-    "SessionAdapter",
-    "SessionRecord",
-    "Successor",
-    "read_lifetime",
-    "retire",
-    "successor_of",
-]
-
-RETIRED_SECONDS = 60.0
-"""How long a rotated-away handle is remembered, unless its grace is longer."""
-
-
-class SessionRecord(msgspec.Struct, frozen=True, gc=False):
-    """A session as a store sees it: opaque bytes, and what the store needs to know to keep its promises.
-
-    Frozen and slotted. A ``msgspec.Struct``, made in a tenth of the time that a frozen dataclass takes, and no work
-    for the garbage collector, though there be millions; ``dataclasses.replace`` and its like take it all the same.
-    """
-
-    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
-
-    payload: bytes
-    version: int
-    created_at: float
-    expires_at: float | None
-    owner: str | None = None
-    retired: bool = False
-
-    def is_expired(self, now: float) -> bool:
-        """Whether the record's end, if it has one, has come; ``now`` in Unix seconds."""
-        return self.expires_at is not None and self.expires_at <= now
-
-
-SessionRecord.__dataclass_fields__ = {
-    field.name: field
-    for field in dataclasses.fields(
-        dataclasses.make_dataclass("SessionRecord", [field.name for field in msgspec.structs.fields(SessionRecord)])
-    )
-}
-
-
-class Successor(msgspec.Struct, array_like=True, frozen=True):
-    """What a retired record names: the handle that took over, and until when the old one still leads there."""
-
-    handle: str
-    grace_until: float
-
-
-_encode_successor = msgspec.msgpack.Encoder().encode
-_decode_successor = msgspec.msgpack.Decoder(Successor).decode
-
-
-def retire(record: SessionRecord, handle: str, *, now: float, grace: float = 0.0) -> SessionRecord:
-    """Return what takes the place of a rotated-away record: ``record`` is the one that lives on, under ``handle``.
-
-    It holds none of the session's data, and leaves the store after 60 s, or after ``grace`` seconds if that is longer.
-    """
-    return SessionRecord(
-        payload=_encode_successor(Successor(handle, now + grace)),
-        version=record.version,
-        created_at=record.created_at,
-        expires_at=now + max(RETIRED_SECONDS, grace),
-        retired=True,
-    )
-
-
-def successor_of(record: SessionRecord) -> Successor | None:
-    """Return what a retired record names; ``None`` where its payload is corrupt."""
-    try:
-        return _decode_successor(record.payload)
-    except ValueError:  # msgspec's own, or UnicodeDecodeError
-        return None
-
-
-def latest(first: float | None, second: float | None) -> float | None:
-    """Return the later of two ends in Unix seconds; ``None`` is never."""
-    return None if first is None or second is None else max(first, second)
-
-
-def read_lifetime(name: str, value: timedelta | float | None) -> float | None:
-    """Return an option's lifetime in seconds; ``ValueError`` where it is not above zero and within 400 days."""
-    if value is None:
-        return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_LIFETIME_SECONDS:
-        raise ValueError(
-            f"{name} must be a timedelta or a number of seconds above 0 and up to 400 days "
-            f"({MAX_LIFETIME_SECONDS}), or None for no limit, not {value!r}"
-        )
-    return float(seconds)
+__all__ = ["SessionAdapter"]
 
 
 class SessionAdapter(abc.ABC):
@@ -170,21 +78,21 @@ class SessionAdapter(abc.ABC):
             if await self.update(handle, replace(record, version=record.version + 1, expires_at=end)):
                 return True
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         """Let the session go on under a new handle.
 
         Where the live record at ``old`` has the version ``record.version - 1``, then ``record`` is live at ``new`` and
-        ``old`` holds the retired record that :func:`~aiohttp_spry_session.adapter.retire` makes; otherwise ``False``,
-        and nothing changed. ``grace``, in seconds, goes into the retired record; it is passed only when it is not zero.
+        ``retired``, of the same version, stands at ``old``; otherwise ``False``, and nothing changed. The manager makes
+        both: an adapter stores them, and reads no payload.
         """
         if not await self.create(new, record):
             return False
         # A failure from here on may leave the new record behind. Nobody knows its identifier, so it is never used, but
         # removing it could end the session, should the update have arrived all the same.
-        retired = await self.update(old, retire(record, new, now=self.clock(), grace=grace))
-        if not retired:
+        rotated = await self.update(old, retired)
+        if not rotated:
             await self.destroy(new)
-        return retired
+        return rotated
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records by their handles.

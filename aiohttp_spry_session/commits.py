@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from .adapter import SessionRecord
 from .codec import pack, unpack
 from .events import EventName, logger
 from .exceptions import ConflictError, SessionEndedError, SessionError
 from .guard import MAX_ATTEMPTS
 from .identifiers import handle_of
+from .record import SessionRecord
 from .state import ABSENT, LIVE, CookieAction, SessionState, Status, merged
 
 __all__ = ["Commits", "LostError"]

@@ -16,7 +16,6 @@ from multidict import CIMultiDict
 __all__ = [
     "COOKIE_VALUE",
     "MAX_COOKIE_BYTES",
-    "MAX_LIFETIME_SECONDS",
     "CookieWriter",
     "SameSite",
     "is_cookie_value",
@@ -27,9 +26,6 @@ SameSite = Literal["Strict", "Lax", "None"]
 
 MAX_COOKIE_BYTES = 4096
 """Name and value together; browsers drop a longer cookie (RFC 6265bis, 5.7)."""
-
-MAX_LIFETIME_SECONDS = 400 * 24 * 60 * 60
-"""Browsers keep no cookie for longer (RFC 6265bis, 5.5)."""
 
 _MAX_ATTRIBUTE_BYTES = 1024
 _MAX_VALUES = 4

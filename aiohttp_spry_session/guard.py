@@ -6,13 +6,13 @@ import asyncio
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from .adapter import SessionAdapter, SessionRecord, Successor, retire, successor_of
+from .adapter import SessionAdapter
 from .exceptions import AdapterError, ConflictError
+from .record import SessionRecord, Successor, retire, successor_of
 from .timeouts import TimeLimit
 
 __all__ = ["MAX_ATTEMPTS", "Ended", "GuardedStore"]
@@ -118,17 +118,14 @@ class GuardedStore:
         """Move the end of a live record."""
         return self._call("renew", self._adapter.renew, handle, expires_at)
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, grace: float) -> bool:
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         """Move the session to a new handle.
 
         Only this request knows the new identifier, so a rotation whose answer was lost would log its user out: where
         the store failed, but did not hang, it is asked what became of the old handle.
         """
-        rotate: Callable[..., Awaitable[bool]] = self._adapter.rotate
-        if grace:
-            rotate = partial(rotate, grace=grace)
         try:
-            return await self._call("rotate", rotate, old, new, record)
+            return await self._call("rotate", self._adapter.rotate, old, new, record, retired)
         except AdapterError as error:
             if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
                 raise

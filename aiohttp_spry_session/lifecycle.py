@@ -6,12 +6,12 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from .adapter import SessionRecord
 from .codec import pack, unpack
 from .commits import Commits, LostError, report_corrupt
 from .cookies import COOKIE_VALUE
 from .exceptions import AdapterError
 from .identifiers import handle_of
+from .record import SessionRecord, retire
 from .state import LIVE, CookieAction, Status
 
 __all__ = ["Lifecycle"]
@@ -167,7 +167,8 @@ class Lifecycle(Commits):
             draft = replace(record, payload=pack(values, services.policy.max_bytes), version=record.version + 1)
             if owner is not None:
                 draft = replace(draft, owner=owner, created_at=now, expires_at=services.policy.end(now, now))
-            moved = await services.store.rotate(self._handle, handle, draft, grace)
+            retired = retire(draft, handle, now=now, grace=grace)
+            moved = await services.store.rotate(self._handle, handle, draft, retired)
             if moved:
                 self._identifier, self._handle = identifier, handle
                 self._committed(draft, values, sent)

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiosignal import Signal
 
-from .adapter import SessionAdapter, SessionRecord, read_lifetime
+from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec, unpack
 from .commits import report_corrupt
@@ -21,7 +21,9 @@ from .events import Events, SessionEvent
 from .guard import GuardedStore
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
 from .lifecycle import Lifecycle
-from .policy import Policy, read_flag, read_max_bytes, read_timeout, to_datetime
+from .options import read_flag, read_lifetime, read_max_bytes, read_timeout
+from .policy import Policy, to_datetime
+from .record import SessionRecord
 from .session import Session, check_owner
 from .state import Services
 

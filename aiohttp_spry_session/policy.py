@@ -1,15 +1,15 @@
-"""How long a session lives, and when it lives on: the options, and the arithmetic they imply."""
+"""How long a session lives, and when it lives on: arithmetic only."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from .adapter import SessionRecord, latest, read_lifetime
-from .cookies import MAX_LIFETIME_SECONDS
+from .options import MAX_LIFETIME_SECONDS
+from .record import SessionRecord, latest
 
-__all__ = ["Policy", "read_flag", "read_max_bytes", "read_timeout", "to_datetime"]
+__all__ = ["Policy", "to_datetime"]
 
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -70,22 +70,3 @@ def to_datetime(seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return _LAST if seconds > 0 else _FIRST
-
-
-def read_max_bytes(value: int | None) -> int | None:
-    """Check the option ``max_bytes``."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ValueError(f"max_bytes must be a whole number above 0, or None for no limit, not {value!r}")
-    return value
-
-
-def read_flag(name: str, value: bool) -> bool:
-    """Check an option that is switched on or off."""
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be True or False, not {value!r}")
-    return value
-
-
-def read_timeout(value: timedelta | float | None) -> float | None:
-    """Check the option ``timeout``; return it in seconds."""
-    return read_lifetime("timeout", value)

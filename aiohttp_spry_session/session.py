@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
-from .adapter import read_lifetime
 from .codec import Codec
 from .exceptions import SessionNotLoadedError, SessionValueError
 from .keys import SessionKey, key_name
 from .lifecycle import Lifecycle
+from .options import read_lifetime
 from .policy import to_datetime
 from .state import UNLOADED
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from .adapter import SessionRecord
 from .codec import pack, unpack
 from .events import Events
 from .exceptions import AdapterError, HeadersSentError, SessionEndedError, SessionTooLargeError
 from .guard import GuardedStore
 from .identifiers import IdentifierSource, handle_of
 from .policy import Policy
+from .record import SessionRecord
 
 __all__ = ["ABSENT", "KEEP", "LIVE", "UNLOADED", "CookieAction", "Services", "SessionState", "Status", "merged"]
 

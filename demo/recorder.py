@@ -162,9 +162,8 @@ class RecordingAdapter(SessionAdapter):
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await noted("renew", self._inner.renew(handle, expires_at))
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
-        options = {"grace": grace} if grace else {}  # an adapter may leave the parameter out
-        return await noted("rotate", self._inner.rotate(old, new, record, **options))
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        return await noted("rotate", self._inner.rotate(old, new, record, retired))
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await noted("find", self._inner.find(owner))

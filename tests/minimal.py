@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiohttp_spry_session import SessionAdapter, SessionRecord
-from aiohttp_spry_session.adapter import latest, retire
+from aiohttp_spry_session.record import latest
 
 
 class MinimalAdapter(SessionAdapter):
@@ -55,12 +55,12 @@ class PlainAdapter(MinimalAdapter):
         )
         return True
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         current = self.live(old)
         if current is None or current.version != record.version - 1:
             return False
         self.records[new] = record
-        self.records[old] = retire(record, new, now=self.clock(), grace=grace)
+        self.records[old] = retired
         return True
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:

@@ -51,11 +51,11 @@ PARTS = {
         ("tests/unit", "tests/web", "tests/adapters/test_memory_contract.py", "tests/testing/test_minimal_adapter.py"),
     ),
     "embedded": Part(
-        ("adapters.__init__", "adapters.memory", "adapters.sqlite*", "adapters.batching"),
-        ("tests/adapters",),
+        ("adapters.__init__", "adapters.memory", "adapters.sqlite.*", "adapters.batching"),
+        ("tests/adapters", "tests/sqlite"),
     ),
-    "redis": Part(("adapters.redis*",), ("tests/redis",), servers=True),
-    "postgres": Part(("adapters.postgres*",), ("tests/postgres",), servers=True),
+    "redis": Part(("adapters.redis.*",), ("tests/redis",), servers=True),
+    "postgres": Part(("adapters.postgres.*", "adapters.postgres_schema"), ("tests/postgres",), servers=True),
     "contract": Part(
         ("testing.contract.*",),
         (
@@ -66,11 +66,8 @@ PARTS = {
         ),
     ),
     "explorer": Part(
-        ("testing.explorer*",),
-        tuple(
-            f"tests/proof/test_explorer{part}.py"
-            for part in ("", "_bites", "_gate", "_kept", "_laws", "_operations", "_orders", "_stage", "_story")
-        ),
+        ("testing.explorer.*",),
+        ("tests/testing/explorer", "tests/proof/test_explorer.py"),
     ),
     "kit": Part(
         ("testing.__init__", "testing.clock", "testing.faulty", "testing.plugin", "testing.sessions"),

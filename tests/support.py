@@ -66,8 +66,8 @@ class WatchedAdapter(SessionAdapter):
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await self._pass("renew", handle, expires_at)
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
-        return await self._pass("rotate", old, new, record, grace=grace)
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        return await self._pass("rotate", old, new, record, retired)
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._pass("find", owner)

@@ -10,8 +10,9 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from ..adapter import SessionAdapter, SessionRecord, latest, retire
+from ..adapter import SessionAdapter
 from ..events import logger
+from ..record import SessionRecord, latest
 
 __all__ = ["MemorySessionAdapter"]
 
@@ -109,12 +110,12 @@ class MemorySessionAdapter(SessionAdapter):
         self._put(handle, replace(current, version=current.version + 1, expires_at=end))
         return True
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         current = self._get(old)
         if current is None or current.retired or current.version != record.version - 1 or self._get(new) is not None:
             return False
         self._put(new, record)
-        self._put(old, retire(record, new, now=self.clock(), grace=grace))
+        self._put(old, retired)
         if self.max_sessions is not None and len(self._records) > self.max_sessions:
             self._evict()
         return True

@@ -7,7 +7,8 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
-from ..adapter import SessionAdapter, SessionRecord
+from ..adapter import SessionAdapter
+from ..record import SessionRecord
 
 __all__ = ["Fault", "FaultyAdapter", "Operation"]
 
@@ -161,9 +162,8 @@ class FaultyAdapter(SessionAdapter):
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await self._pass("renew", lambda: self.adapter.renew(handle, expires_at))
 
-    async def rotate(self, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
-        options = {"grace": grace} if grace else {}
-        return await self._pass("rotate", lambda: self.adapter.rotate(old, new, record, **options))
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        return await self._pass("rotate", lambda: self.adapter.rotate(old, new, record, retired))
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._pass("find", lambda: self.adapter.find(owner))

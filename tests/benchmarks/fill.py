@@ -20,7 +20,7 @@ from aiohttp_spry_session import (
     adapter_from_url,
     generate_identifier,
 )
-from aiohttp_spry_session.adapters import sqlite_statements
+from aiohttp_spry_session.adapters.sqlite import statements as sqlite_statements
 from aiohttp_spry_session.codec import JSONCodec, pack
 from aiohttp_spry_session.identifiers import handle_of
 

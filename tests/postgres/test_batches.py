@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionRecord
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 from tests.postgres.conftest import MakePostgres
 from tests.servers.postgres import PostgresServer
 
@@ -70,8 +71,8 @@ async def test_many_writes_of_any_kind_are_one_statement(
         adapter.update("missing", second),
         adapter.renew("renewed", NOW + 2000),
         adapter.renew("gone", NOW + 2000),
-        adapter.rotate("rotated", "successor", second),
-        adapter.rotate("nowhere", "nobody", second),
+        rotate(adapter, "rotated", "successor", second),
+        rotate(adapter, "nowhere", "nobody", second),
         adapter.destroy("destroyed"),
     )
     assert answers == [True, True, False, True, False, True, False, None]
@@ -87,7 +88,7 @@ async def test_of_many_updates_of_one_version_the_first_wins_in_one_statement(
     drafts = [replace(RECORD, version=2, payload=b"%d" % number) for number in range(200)]
     answers = await asyncio.gather(
         *(adapter.update("handle", draft) for draft in drafts),
-        adapter.rotate("handle", "new", replace(RECORD, version=2)),
+        rotate(adapter, "handle", "new", replace(RECORD, version=2)),
     )
     assert answers == [True] + [False] * 200
     assert await adapter.load("handle") == drafts[0]
@@ -121,7 +122,7 @@ CALLS = st.one_of(
     st.builds(lambda handle, record: lambda store: store.update(handle, record), HANDLES, RECORDS),
     st.builds(lambda handle, end: lambda store: store.renew(handle, end), HANDLES, st.sampled_from([None, NOW + 9])),
     st.builds(lambda handle: lambda store: store.destroy(handle), HANDLES),
-    st.builds(lambda old, new, record: lambda store: store.rotate(old, new, record), HANDLES, HANDLES, RECORDS),
+    st.builds(lambda old, new, record: lambda store: rotate(store, old, new, record), HANDLES, HANDLES, RECORDS),
 )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from aiohttp_spry_session.adapters import postgres_connections
-from aiohttp_spry_session.adapters.postgres_connections import (
+from aiohttp_spry_session.adapters.postgres import connections as postgres_connections
+from aiohttp_spry_session.adapters.postgres.connections import (
     OwnConnection,
     is_collision,
     is_connection_lost,

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from aiohttp_spry_session.testing.explorer import OPERATIONS, Explorer
-from aiohttp_spry_session.testing.explorer_stage import Start
+from aiohttp_spry_session.testing.explorer.stage import Start
 from tests.postgres.conftest import MakePostgres
 
 STARTS: tuple[Start, ...] = ("live", "grace", "retired")

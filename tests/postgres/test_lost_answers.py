@@ -12,6 +12,7 @@ import pytest
 from aiohttp_spry_session import AdapterError, SessionManager, SessionRecord
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 from tests.postgres.conftest import MakePostgres
 from tests.postgres.proxy import Proxy
 from tests.servers.postgres import PostgresServer
@@ -73,7 +74,7 @@ async def test_a_rotation_whose_answer_was_lost_is_whole(adapter: PostgresSessio
     """Both of its rows are there."""
     proxy.lose_answer()
     with pytest.raises(LOST):
-        await adapter.rotate("handle", "new", replace(RECORD, version=2))
+        await rotate(adapter, "handle", "new", replace(RECORD, version=2))
     old, new = await adapter.load("handle"), await adapter.load("new")
     assert old is not None
     assert old.retired

@@ -12,9 +12,9 @@ import asyncpg
 import pytest
 
 from aiohttp_spry_session import AdapterError, SessionRecord
-from aiohttp_spry_session.adapters import postgres_schema
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter, schema_sql
-from aiohttp_spry_session.adapters.postgres_schema import MIGRATIONS, Table
+from aiohttp_spry_session.adapters.postgres import schema as postgres_schema
+from aiohttp_spry_session.adapters.postgres.schema import MIGRATIONS, Table
 from aiohttp_spry_session.testing import FakeClock
 from tests.postgres.conftest import MakePostgres
 from tests.servers.postgres import PostgresServer
@@ -246,7 +246,7 @@ async def test_an_error_of_the_caller_is_no_adapter_error(make_postgres: MakePos
     async def interrupt(*args: object, **options: object) -> bool:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr("aiohttp_spry_session.adapters.postgres.needs_migration", interrupt)
+    monkeypatch.setattr("aiohttp_spry_session.adapters.postgres.adapter.needs_migration", interrupt)
     adapter = make_postgres()
     with pytest.raises(asyncio.CancelledError):
         await adapter.open()
@@ -256,7 +256,7 @@ async def test_an_error_of_the_caller_is_no_adapter_error(make_postgres: MakePos
 def test_the_command_prints_the_sql(monkeypatch, capsys) -> None:
     """``python -m ...postgres_schema`` prints what ``schema_sql`` returns."""
     monkeypatch.setattr(sys, "argv", ["postgres_schema", "--table", "t", "--schema", "s", "--since", "1"])
-    postgres_schema._main()
+    postgres_schema.main()
     assert capsys.readouterr().out == schema_sql("t", "s", since=1)
     assert '"s"."t"' in schema_sql("t", "s")
 
@@ -264,7 +264,7 @@ def test_the_command_prints_the_sql(monkeypatch, capsys) -> None:
 def test_the_command_refuses_what_does_not_exist(monkeypatch, capsys) -> None:
     """A wrong version or name is an error message and status 2."""
     monkeypatch.setattr(sys, "argv", ["postgres_schema", "--since", "99"])
-    with pytest.raises(SystemExit) as exit_, pytest.warns(RuntimeWarning, match="found in sys.modules"):
+    with pytest.raises(SystemExit) as exit_:
         runpy.run_module("aiohttp_spry_session.adapters.postgres_schema", run_name="__main__")
     assert exit_.value.code == 2
     assert f"since must be a version of the schema, 0 to {NEWEST}, not 99" in capsys.readouterr().err
@@ -275,8 +275,8 @@ def test_nothing_imports_the_driver_unless_the_adapter_is_used() -> None:
     script = (
         "import sys; sys.modules['asyncpg'] = None\n"
         "import aiohttp_spry_session, aiohttp_spry_session.testing\n"
-        "import aiohttp_spry_session.adapters.postgres_schema as schema\n"
-        "print(schema.schema_sql())"
+        "import runpy\n"
+        "runpy.run_module('aiohttp_spry_session.adapters.postgres_schema', run_name='__main__')"
     )
     result = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert result.stdout.strip() == schema_sql().strip()

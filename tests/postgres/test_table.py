@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 
 from aiohttp_spry_session import AdapterError, SessionRecord
-from aiohttp_spry_session.adapters import postgres
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
-from aiohttp_spry_session.adapters.postgres_statements import key_of
+from aiohttp_spry_session.adapters.postgres import adapter as postgres
+from aiohttp_spry_session.adapters.postgres.statements import key_of
 from tests.postgres.conftest import MakePostgres
 from tests.servers.postgres import PostgresServer
 
@@ -144,7 +144,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "create": ("handle", RECORD),
     "update": ("handle", RECORD),
     "renew": ("handle", None),
-    "rotate": ("handle", "other", RECORD),
+    "rotate": ("handle", "other", RECORD, RECORD),
     "destroy": ("handle",),
     "find": ("owner",),
     "purge": (),

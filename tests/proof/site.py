@@ -15,8 +15,8 @@ from aiohttp_spry_session import Session, SessionAdapter, SessionManager, get_se
 from aiohttp_spry_session.codec import unpack
 from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
-from aiohttp_spry_session.testing.explorer_gate import Call, Gate
-from aiohttp_spry_session.testing.explorer_operations import CANARY, VALUES, Operation, Scene
+from aiohttp_spry_session.testing.explorer.gate import Call, Gate
+from aiohttp_spry_session.testing.explorer.operations import CANARY, VALUES, Operation, Scene
 
 OWNER = "ann"
 

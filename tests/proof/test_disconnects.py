@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from aiohttp_spry_session import SessionManager, get_session, setup
 from aiohttp_spry_session.testing import FakeClock
-from aiohttp_spry_session.testing.explorer_operations import OPERATIONS, Scene
+from aiohttp_spry_session.testing.explorer.operations import OPERATIONS, Scene
 
 from ..minimal import PlainAdapter
 from .site import OWNER, Store

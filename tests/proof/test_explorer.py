@@ -10,7 +10,7 @@ import pytest
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SQLiteSessionAdapter
 from aiohttp_spry_session.testing.explorer import OPERATIONS, BrokenLawError, Explorer
-from aiohttp_spry_session.testing.explorer_gate import Scheduler
+from aiohttp_spry_session.testing.explorer.gate import Scheduler
 
 from ..minimal import MinimalAdapter
 

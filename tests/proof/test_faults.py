@@ -14,7 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from aiohttp_spry_session import AdapterError, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
-from aiohttp_spry_session.testing.explorer_operations import OPERATIONS, VALUES, Kind, Operation
+from aiohttp_spry_session.testing.explorer.operations import OPERATIONS, VALUES, Kind, Operation
 
 from ..minimal import PlainAdapter
 from .site import OWNER, Case, Defaults, Reply, Site, Store

@@ -8,8 +8,8 @@ from typing import Any
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_connections import Call, Connections
-from aiohttp_spry_session.adapters.redis_scripts import Script
+from aiohttp_spry_session.adapters.redis.connections import Call, Connections
+from aiohttp_spry_session.adapters.redis.scripts import Script
 
 __all__ = ["Steps"]
 

@@ -14,9 +14,9 @@ import redis
 from redis.asyncio import Redis, RedisCluster, Sentinel
 
 from aiohttp_spry_session import AdapterError, SessionRecord, adapter_from_url
-from aiohttp_spry_session.adapters import redis_connections
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_scripts import Script
+from aiohttp_spry_session.adapters.redis import connections as redis_connections
+from aiohttp_spry_session.adapters.redis.scripts import Script
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisCluster as ClusterServers
 from tests.servers.redis import RedisSentinel, RedisServer

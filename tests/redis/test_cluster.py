@@ -13,13 +13,14 @@ from redis.exceptions import AskError, MovedError, RedisError, SlotNotCoveredErr
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from aiohttp_spry_session import SessionRecord
-from aiohttp_spry_session.adapters import redis_cluster as cluster_module
-from aiohttp_spry_session.adapters import redis_connections
-from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_cluster import Cluster
-from aiohttp_spry_session.adapters.redis_pipe import Pipe
+from aiohttp_spry_session.adapters.redis import cluster as cluster_module
+from aiohttp_spry_session.adapters.redis import connections as redis_connections
+from aiohttp_spry_session.adapters.redis import scripts as scripts
+from aiohttp_spry_session.adapters.redis.cluster import Cluster
+from aiohttp_spry_session.adapters.redis.pipe import Pipe
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 from tests.servers.redis import RedisCluster as ClusterServers
 
 MakeRecord = Callable[..., SessionRecord]
@@ -56,7 +57,7 @@ async def test_sessions_spread_over_all_nodes(
     await asyncio.gather(*(adapter.create(handle, record(owner="ada")) for handle in HANDLES))
     assert len({port_of(cluster_client, adapter, handle) for handle in HANDLES}) == 3
     assert sorted(await adapter.find("ada")) == sorted(HANDLES)
-    rotated = await asyncio.gather(*(adapter.rotate(h, f"{h}'", record(2, owner="ada")) for h in HANDLES))
+    rotated = await asyncio.gather(*(rotate(adapter, h, f"{h}'", record(2, owner="ada")) for h in HANDLES))
     assert all(rotated)
     assert sorted(await adapter.find("ada")) == sorted(f"{handle}'" for handle in HANDLES)
 

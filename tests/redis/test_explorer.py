@@ -8,7 +8,7 @@ import pytest
 
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.testing.explorer import OPERATIONS, Explorer
-from aiohttp_spry_session.testing.explorer_stage import Start
+from aiohttp_spry_session.testing.explorer.stage import Start
 
 
 @pytest.mark.parametrize("start", ["live", "grace", "retired"])

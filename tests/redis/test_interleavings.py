@@ -12,10 +12,11 @@ import pytest
 
 from aiohttp_spry_session import SessionManager, SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_connections import Call, Connections
+from aiohttp_spry_session.adapters.redis.connections import Call, Connections
 from aiohttp_spry_session.guard import GuardedStore
 from aiohttp_spry_session.testing import FakeClock
-from aiohttp_spry_session.testing.explorer_gate import ACTOR, Scheduler
+from aiohttp_spry_session.testing.contract.base import rotate
+from aiohttp_spry_session.testing.explorer.gate import ACTOR, Scheduler
 
 MakeRecord = Callable[..., SessionRecord]
 Actor = Callable[[], Awaitable[Any]]
@@ -120,7 +121,7 @@ async def test_of_two_rotations_one_wins(adapter: RedisSessionAdapter, record: M
     async def prepare(name: str) -> dict[str, Actor]:
         await adapter.create(f"{name}old", record(owner=name))
         return {
-            new: lambda new=new: adapter.rotate(f"{name}old", f"{name}{new}", record(2, owner=name)) for new in "ab"
+            new: lambda new=new: rotate(adapter, f"{name}old", f"{name}{new}", record(2, owner=name)) for new in "ab"
         }
 
     async def check(name: str, results: dict[str, Any]) -> None:
@@ -142,7 +143,7 @@ async def test_a_rotation_and_a_write(
     async def prepare(name: str) -> dict[str, Actor]:
         await adapter.create(f"{name}old", record(owner=name))
         return {
-            "rotate": lambda: adapter.rotate(f"{name}old", f"{name}new", record(2, owner=name)),
+            "rotate": lambda: rotate(adapter, f"{name}old", f"{name}new", record(2, owner=name)),
             "update": lambda: adapter.update(f"{name}old", record(2, owner=name, payload=b"newer")),
             "renew": lambda: adapter.renew(f"{name}old", clock.now + 500),
         } | ({"renew": _nothing} if other == "update" else {"update": _nothing})
@@ -167,7 +168,7 @@ async def test_a_logout_always_logs_out(adapter: RedisSessionAdapter, store: Gua
         await adapter.create(f"{name}old", record(owner=name))
         return {
             "logout": lambda: store.end(f"{name}old"),
-            "rotate": lambda: adapter.rotate(f"{name}old", f"{name}new", record(2, owner=name)),
+            "rotate": lambda: rotate(adapter, f"{name}old", f"{name}new", record(2, owner=name)),
         }
 
     async def check(name: str, results: dict[str, Any]) -> None:
@@ -188,7 +189,7 @@ async def test_a_rotation_does_not_escape_a_revocation(
         await adapter.create(f"{name}old", record(owner=name))
         return {
             "revoke": lambda: manager.revoke_owner(name),
-            "rotate": lambda: adapter.rotate(f"{name}old", f"{name}new", record(2, owner=name)),
+            "rotate": lambda: rotate(adapter, f"{name}old", f"{name}new", record(2, owner=name)),
         }
 
     async def check(name: str, results: dict[str, Any]) -> None:
@@ -207,7 +208,7 @@ async def test_a_live_session_is_never_missing_from_its_owners(
         await adapter.create(f"{name}old", record(owner=name))
         return {
             "find": lambda: adapter.find(name),
-            "rotate": lambda: adapter.rotate(f"{name}old", f"{name}new", record(2, owner=name)),
+            "rotate": lambda: rotate(adapter, f"{name}old", f"{name}new", record(2, owner=name)),
         }
 
     async def check(name: str, results: dict[str, Any]) -> None:

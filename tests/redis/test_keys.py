@@ -12,10 +12,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from aiohttp_spry_session import SessionRecord
-from aiohttp_spry_session.adapter import RETIRED_SECONDS
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis_records import decode, decode_plain, encode, time_to_live
+from aiohttp_spry_session.adapters.redis.records import decode, decode_plain, encode, time_to_live
+from aiohttp_spry_session.record import RETIRED_SECONDS
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 from tests.servers.redis import RedisServer
 
 MakeRecord = Callable[..., SessionRecord]
@@ -48,10 +49,10 @@ async def test_the_time_to_live_follows_the_end(
     assert follows(await ttl(client, key), 20)
     assert await adapter.renew("h", None)
     assert await ttl(client, key) == -1
-    assert await adapter.rotate("h", "h2", record(6, expires_at=clock.now + 30))
+    assert await rotate(adapter, "h", "h2", record(6, expires_at=clock.now + 30))
     assert follows(await ttl(client, key), RETIRED_SECONDS)
     assert follows(await ttl(client, f"{prefix}s:h2"), 30)
-    assert await adapter.rotate("h2", "h3", record(7, expires_at=None), grace=120)
+    assert await rotate(adapter, "h2", "h3", record(7, expires_at=None), grace=120)
     assert follows(await ttl(client, f"{prefix}s:h2"), 120)
     assert await ttl(client, f"{prefix}s:h3") == -1
 
@@ -77,7 +78,7 @@ async def test_an_expired_record_is_not_served_while_its_key_is_there(
     assert await adapter.load("h") is None
     assert not await adapter.update("h", record(2))
     assert not await adapter.renew("h", clock.now + 10)
-    assert not await adapter.rotate("h", "h2", record(2))
+    assert not await rotate(adapter, "h", "h2", record(2))
     assert await adapter.find("ada") == {}
     assert await adapter.create("h", record(payload=b"new"))
 
@@ -231,5 +232,5 @@ async def test_forgotten_scripts_are_sent_again(
     created = await asyncio.gather(*(adapter.create(f"h{number}", record()) for number in range(20)))
     assert created == [True] * 20
     await client.script_flush()
-    assert await adapter.rotate("h", "h'", record(2, owner="ada"))
+    assert await rotate(adapter, "h", "h'", record(2, owner="ada"))
     assert list(await adapter.find("ada")) == ["h'"]

@@ -11,9 +11,9 @@ import pytest
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
-from aiohttp_spry_session.adapters import redis_connections
-from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis import connections as redis_connections
+from aiohttp_spry_session.adapters.redis import scripts as scripts
 from tests.servers.redis import RedisServer
 
 from ..support import COOKIE

@@ -9,9 +9,10 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from aiohttp_spry_session import AdapterError, SessionRecord
-from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis import scripts as scripts
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 
 from .steps import Steps
 
@@ -50,7 +51,7 @@ async def test_an_entry_whose_session_is_not_the_owners_any_more_disappears(
     await adapter.create("h", record(owner="ada", expires_at=clock.now + 10))
     match change:
         case "rotated":
-            assert await adapter.rotate("h", "h'", record(2, owner="bob"))
+            assert await rotate(adapter, "h", "h'", record(2, owner="bob"))
         case "retired":
             assert await adapter.update("h", record(2, retired=True))
         case "another owner":
@@ -228,11 +229,11 @@ async def test_find_follows_a_rotation_that_it_meets(
     await adapter.create("h", record(owner="ada"))
     steps = Steps(adapter)
 
-    async def rotate() -> None:
-        assert await adapter.rotate("h", "h'", record(2, owner="ada"))
-        assert await adapter.rotate("h'", "h''", record(3, owner="ada"))
+    async def go_on() -> None:
+        assert await rotate(adapter, "h", "h'", record(2, owner="ada"))
+        assert await rotate(adapter, "h'", "h''", record(3, owner="ada"))
 
-    steps.before(None, rotate)
+    steps.before(None, go_on)
     assert list(await adapter.find("ada")) == ["h''"]
     assert list(await adapter.find("ada")) == ["h''"]
 
@@ -243,7 +244,7 @@ async def test_find_reads_each_session_once_and_writes_nothing(
     """Where every entry leads to a session, and a rotation's two handles are both there, one read each will do."""
     await adapter.create("h", record(owner="ada"))
     await adapter.create("other", record(owner="ada"))
-    assert await adapter.rotate("h", "h'", record(2, owner="ada"))
+    assert await rotate(adapter, "h", "h'", record(2, owner="ada"))
     assert await adapter.update("h'", record(3, owner="ada"))
     await adapter.find("ada")
     steps = Steps(adapter)
@@ -261,7 +262,7 @@ async def test_a_handle_that_is_used_again_after_a_rotation_is_found(
 ) -> None:
     """The session that was rotated from it does not hide it."""
     await adapter.create("h", record(owner="ada"))
-    await adapter.rotate("h", "h'", record(2, owner="ada"))
+    await rotate(adapter, "h", "h'", record(2, owner="ada"))
     await adapter.destroy("h")
     await adapter.create("h", record(owner="ada"))
     assert sorted(await adapter.find("ada")) == ["h", "h'"]

@@ -10,9 +10,9 @@ import pytest
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 
-from aiohttp_spry_session.adapters.redis_connections import Call, run_each
-from aiohttp_spry_session.adapters.redis_pipe import Pipe
-from aiohttp_spry_session.adapters.redis_scripts import DESTROY
+from aiohttp_spry_session.adapters.redis.connections import Call, run_each
+from aiohttp_spry_session.adapters.redis.pipe import Pipe
+from aiohttp_spry_session.adapters.redis.scripts import DESTROY
 
 Answer = bytes | None
 PATIENCE = 10.0

@@ -9,10 +9,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from aiohttp_spry_session import AdapterError, SessionRecord
-from aiohttp_spry_session.adapter import retire, successor_of
-from aiohttp_spry_session.adapters import redis_scripts as scripts
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis import scripts as scripts
+from aiohttp_spry_session.record import retire, successor_of
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 
 from .steps import Steps
 
@@ -32,17 +33,17 @@ async def test_a_reservation_is_no_session(
     """Cut short before the old record is retired, nothing has happened; what was reserved goes by itself."""
     steps.cut(scripts.UPDATE)
     with pytest.raises(LostConnectionError):
-        await adapter.rotate("old", "new", record(2, owner="ada", expires_at=None))
+        await rotate(adapter, "old", "new", record(2, owner="ada", expires_at=None))
     steps.mend()
     assert await client.exists(f"{prefix}s:new")
     assert 116_000 < await client.pttl(f"{prefix}s:new") <= 121_000
     assert await adapter.load("new") is None
     assert not await adapter.update("new", record(3))
     assert not await adapter.renew("new", clock.now + 500)
-    assert not await adapter.rotate("new", "newer", record(3))
+    assert not await rotate(adapter, "new", "newer", record(3))
     assert not await adapter.create("new", record())
     assert await adapter.find("ada") == {"old": record(owner="ada")}
-    assert await adapter.rotate("old", "newest", record(2, owner="ada"))
+    assert await rotate(adapter, "old", "newest", record(2, owner="ada"))
     assert list(await adapter.find("ada")) == ["newest"]
     assert await adapter.load("new") is None
 
@@ -54,7 +55,7 @@ async def test_a_reservation_goes_with_its_session_or_after_its_grace(
     steps.cut(scripts.UPDATE)
     for end, grace, expected in ((10, 0.0, 11_000), (1000, 300.0, 361_000), (1000, 60.0, 121_000)):
         with pytest.raises(LostConnectionError):
-            await adapter.rotate("old", f"{end} {grace}", record(2, expires_at=clock.now + end), grace=grace)
+            await rotate(adapter, "old", f"{end} {grace}", record(2, expires_at=clock.now + end), grace=grace)
         assert expected - 5_000 < await client.pttl(f"{prefix}s:{end} {grace}") <= expected
 
 
@@ -64,7 +65,7 @@ async def test_an_update_that_confirms_a_rotation_tells_the_index(
     """The session is found with its new owner, although the update began on what might have been no session."""
     steps.cut(scripts.ACTIVATE)
     with pytest.raises(LostConnectionError):
-        await adapter.rotate("old", "new", record(2, owner="ada"))
+        await rotate(adapter, "old", "new", record(2, owner="ada"))
     steps.mend()
     assert await adapter.update("new", record(3, owner="bob"))
     assert list(await adapter.find("bob")) == ["new"]
@@ -78,7 +79,7 @@ async def test_only_a_retired_record_leads_anywhere(
     assert await adapter.update("old", record(2, owner="ada", payload=payload))
     steps.cut(scripts.UPDATE)
     with pytest.raises(LostConnectionError):
-        await adapter.rotate("old", "new", record(3, owner="ada"))
+        await rotate(adapter, "old", "new", record(3, owner="ada"))
     steps.mend()
     assert await adapter.load("new") is None
     assert list(await adapter.find("ada")) == ["old"]
@@ -89,7 +90,7 @@ LOOKS: dict[str, Callable[[RedisSessionAdapter, MakeRecord], Awaitable[object]]]
     "find": lambda adapter, record: adapter.find("ada"),
     "update": lambda adapter, record: adapter.update("new", record(3, owner="ada")),
     "renew": lambda adapter, record: adapter.renew("new", None),
-    "rotate": lambda adapter, record: adapter.rotate("new", "newer", record(3, owner="ada")),
+    "rotate": lambda adapter, record: rotate(adapter, "new", "newer", record(3, owner="ada")),
 }
 
 
@@ -105,7 +106,7 @@ async def test_a_rotation_that_was_not_confirmed_has_happened(
     """Cut short after the old record was retired, whoever comes next finds the session, and confirms it."""
     steps.cut(scripts.ACTIVATE)
     with pytest.raises(LostConnectionError):
-        await adapter.rotate("old", "new", record(2, owner="ada"))
+        await rotate(adapter, "old", "new", record(2, owner="ada"))
     steps.mend()
     assert await look(adapter, record)
     retired = await adapter.load("old")
@@ -132,7 +133,7 @@ async def test_everybody_sees_a_rotation_at_once(
 
     steps.before(scripts.UPDATE, look)
     steps.before(scripts.ACTIVATE, look)
-    assert await adapter.rotate("old", "new", record(2, owner="ada"))
+    assert await rotate(adapter, "old", "new", record(2, owner="ada"))
     assert seen == [["old"], ["old"], ["new"], ["new"]]
 
 
@@ -141,7 +142,7 @@ async def test_a_lost_answer_to_a_rotation_is_looked_up(
 ) -> None:
     """The old record tells whether it was retired for this rotation, so nobody is logged out by a broken connection."""
     steps.lose(scripts.UPDATE)
-    assert await adapter.rotate("old", "new", record(2, owner="ada"))
+    assert await rotate(adapter, "old", "new", record(2, owner="ada"))
     assert await adapter.load("new") == record(2, owner="ada")
 
 
@@ -158,12 +159,12 @@ async def test_what_happens_first_wins(
             case "fenced":
                 assert await adapter.update("old", record(2, retired=True))
             case "rotated":
-                assert await adapter.rotate("old", "first", record(2, owner="ada"))
+                assert await rotate(adapter, "old", "first", record(2, owner="ada"))
             case "written":
                 assert await adapter.update("old", record(2, owner="ada"))
 
     steps.before(scripts.UPDATE, change)
-    assert not await adapter.rotate("old", "new", record(2, owner="ada"))
+    assert not await rotate(adapter, "old", "new", record(2, owner="ada"))
     assert not await client.exists(f"{prefix}s:new")
     assert list(await adapter.find("ada")) == {"rotated": ["first"], "written": ["old"]}.get(end, [])
 
@@ -182,7 +183,7 @@ async def test_a_logout_between_the_steps_logs_out(
         await adapter.destroy(successor.handle)
 
     steps.before(scripts.ACTIVATE, end)
-    assert await adapter.rotate("old", "new", record(2, owner="ada"))
+    assert await rotate(adapter, "old", "new", record(2, owner="ada"))
     assert await adapter.load("new") is None
     assert not await client.exists(f"{prefix}s:new")
 
@@ -192,7 +193,7 @@ async def test_a_rotation_that_slept_before_its_moment_has_not_happened(
 ) -> None:
     """The reservation may be gone by then, so the old record is not retired for it."""
     await slow_down(adapter, monkeypatch)
-    assert not await adapter.rotate("old", "new", record(2, owner="ada"))
+    assert not await rotate(adapter, "old", "new", record(2, owner="ada"))
     assert await adapter.load("old") == record(owner="ada")
     assert await adapter.load("new") is None
 
@@ -209,7 +210,7 @@ async def test_a_rotation_that_slept_before_its_confirmation_fails(
 
     monkeypatch.setattr(adapter, "_replace", replace)
     with pytest.raises(AdapterError, match=r"^session store: rotate: .* apart on the server's clock"):
-        await adapter.rotate("old", "new", record(2, owner="ada"))
+        await rotate(adapter, "old", "new", record(2, owner="ada"))
 
 
 async def slow_down(adapter: RedisSessionAdapter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from aiohttp_spry_session import AdapterError, SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 from tests.servers.process import absent, free_port
 from tests.servers.redis import RedisServer
 
@@ -73,7 +74,7 @@ async def test_tls_with_the_rights_that_are_needed(secured: str, clock: FakeCloc
     await adapter.destroy("gone")
     assert await adapter.update("h", record(2, owner="ada", expires_at=clock.now + 200))
     assert await adapter.renew("h", None)
-    assert await adapter.rotate("h", "h'", record(4, owner="ada", expires_at=None))
+    assert await rotate(adapter, "h", "h'", record(4, owner="ada", expires_at=None))
     assert list(await adapter.find("ada")) == ["h'"]
     assert len(await asyncio.gather(*(adapter.load(f"{number}") for number in range(5)))) == 5
     await adapter.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter
-from aiohttp_spry_session.adapter import latest, retire
+from aiohttp_spry_session.record import latest, retire
 
 BREAKS: dict[type[SessionAdapter], set[str]] = {}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aiohttp_spry_session import MemorySessionAdapter
-from aiohttp_spry_session.adapter import latest
+from aiohttp_spry_session.record import latest
 
 from .broken import noticed_by
 
@@ -74,9 +74,9 @@ class FindForgetsWithTheNextWrite(MemorySessionAdapter):
         super().__init__()
         self.late = {}
 
-    async def rotate(self, old, new, record, *, grace=0.0):
+    async def rotate(self, old, new, record, retired):
         self.late = {old: self._get(old)}
-        return await super().rotate(old, new, record, grace=grace)
+        return await super().rotate(old, new, record, retired)
 
     async def update(self, handle, record):
         self.late = {}

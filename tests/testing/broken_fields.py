@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiohttp_spry_session import MemorySessionAdapter
-from aiohttp_spry_session.adapter import RETIRED_SECONDS, latest
+from aiohttp_spry_session.record import RETIRED_SECONDS, latest, retire
 
 from .broken import noticed_by
 from .broken_ghosts import Ghosts, late
+
+
+def changed(given: tuple, **fields: object) -> tuple:
+    """Return a method's arguments after the handle with another record: the last one, or the one that lives on."""
+    at = max(0, len(given) - 2)
+    return (*given[:at], replace(given[at], **fields), *given[at + 1 :])
 
 
 def keep(method: str, field: str, *tests: str) -> None:
@@ -18,7 +24,7 @@ def keep(method: str, field: str, *tests: str) -> None:
         past = self.past.get(handle)
         record = given[-1]
         if past is not None and not (field == "owner" and record.owner is not None):
-            given = (*given[:-1], replace(record, **{field: getattr(past, field)}))
+            given = changed(given, **{field: getattr(past, field)})
         return await getattr(MemorySessionAdapter, method)(self, handle, *given, **options)
 
     noticed_by(*tests)(type(f"{method.title()}Keeps{field.title()}", (Ghosts,), {method: call}))
@@ -44,7 +50,7 @@ def forget_owner(method: str, *tests: str) -> None:
             if there is not None and there.owner is not None:
                 self._put(handle, replace(there, owner=None))
         else:
-            given = (*given[:-1], replace(given[-1], owner=None))
+            given = changed(given, owner=None)
         return await getattr(MemorySessionAdapter, method)(self, handle, *given, **options)
 
     noticed_by(*tests)(type(f"{method.title()}ForgetsTheOwner", (MemorySessionAdapter,), {method: call}))
@@ -105,14 +111,15 @@ class RenewCountsNoLateEnd(MemorySessionAdapter):
 
 @noticed_by("rotate_with_grace")
 class GraceIsAMinute(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        return await super().rotate(old, new, record, grace=min(grace, RETIRED_SECONDS))
+    async def rotate(self, old, new, record, retired):
+        end = min(retired.expires_at, self.clock() + RETIRED_SECONDS)
+        return await super().rotate(old, new, record, replace(retired, expires_at=end))
 
 
 @noticed_by("rotate_with_grace")
-class GraceIsWholeSeconds(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        return await super().rotate(old, new, record, grace=float(int(grace)))
+class RetiredRecordsAreItsOwn(MemorySessionAdapter):
+    async def rotate(self, old, new, record, retired):
+        return await super().rotate(old, new, record, retire(record, new, now=self.clock()))
 
 
 @noticed_by("destroy_removes_a_record", "nothing_survives_a_parallel_destroy")
@@ -125,8 +132,8 @@ class DestroyKeepsTheOwned(MemorySessionAdapter):
 
 @noticed_by("rotate_needs_the_version_before")
 class RefusedRotationForgetsTheOwner(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        moved = await super().rotate(old, new, record, grace=grace)
+    async def rotate(self, old, new, record, retired):
+        moved = await super().rotate(old, new, record, retired)
         if not moved and (there := self._get(old)) is not None:
             self._put(old, replace(there, owner=None))
         return moved

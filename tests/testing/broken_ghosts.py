@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionRecord
-from aiohttp_spry_session.adapter import retire
 
 from .broken import noticed_by
 
@@ -119,13 +118,13 @@ def accept(method: str, offset: int, *tests: str) -> None:
             return True
         return await MemorySessionAdapter.update(self, handle, record)
 
-    async def rotate(self, old, new, record, *, grace=0.0):
+    async def rotate(self, old, new, record, retired):
         current = self._get(old)
         if current is not None and not current.retired and record.version == current.version + offset:
             self._put(new, record)
-            self._put(old, retire(record, new, now=self.clock(), grace=grace))
+            self._put(old, retired)
             return True
-        return await MemorySessionAdapter.rotate(self, old, new, record, grace=grace)
+        return await MemorySessionAdapter.rotate(self, old, new, record, retired)
 
     body = {"update": update} if method == "update" else {"rotate": rotate}
     noticed_by(*tests)(type(f"{method.title()}Accepts{offset:+}", (MemorySessionAdapter,), body))

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from aiohttp_spry_session import MemorySessionAdapter
-from aiohttp_spry_session.adapter import latest, retire
+from aiohttp_spry_session.record import latest
 
 from .broken import noticed_by
 
@@ -71,27 +71,27 @@ class RenewCreates(MemorySessionAdapter):
 
 @noticed_by("one_of_parallel_rotations_wins", "an_update_and_a_rotation_exclude_each_other")
 class RotateLooksFirst(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
+    async def rotate(self, old, new, record, retired):
         current = self._get(old)
         if current is None or current.retired or current.version != record.version - 1 or self._get(new) is not None:
             return False
         await asyncio.sleep(0)
         self._put(new, record)
-        self._put(old, retire(record, new, now=self.clock(), grace=grace))
+        self._put(old, retired)
         return True
 
 
 @noticed_by("rotate_needs_the_version_before", "rotate_of_what_is_not_live_changes_nothing")
 class RotateLeavesTheLoser(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
+    async def rotate(self, old, new, record, retired):
         await self.create(new, record)
-        return await self.update(old, retire(record, new, now=self.clock(), grace=grace))
+        return await self.update(old, retired)
 
 
 @noticed_by("rotate_never_overwrites")
 class RotateOverwrites(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        if not await self.update(old, retire(record, new, now=self.clock(), grace=grace)):
+    async def rotate(self, old, new, record, retired):
+        if not await self.update(old, retired):
             return False
         self._put(new, record)
         return True
@@ -99,23 +99,23 @@ class RotateOverwrites(MemorySessionAdapter):
 
 @noticed_by("rotate_moves_a_session", "a_rotated_away_handle_is_dead", "a_session_can_rotate_again")
 class RotateForgetsTheOld(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        moved = await super().rotate(old, new, record, grace=grace)
+    async def rotate(self, old, new, record, retired):
+        moved = await super().rotate(old, new, record, retired)
         if moved:
             await self.destroy(old)
         return moved
 
 
 @noticed_by("rotate_with_grace")
-class RotateIgnoresGrace(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        return await super().rotate(old, new, record)
+class RetiredRecordsLoseTheirPayload(MemorySessionAdapter):
+    async def rotate(self, old, new, record, retired):
+        return await super().rotate(old, new, record, replace(retired, payload=b""))
 
 
 @noticed_by("a_cancelled_caller_harms_nobody")
 class RotateStopsHalfWay(MemorySessionAdapter):
-    async def rotate(self, old, new, record, *, grace=0.0):
-        if not await self.update(old, retire(record, new, now=self.clock(), grace=grace)):
+    async def rotate(self, old, new, record, retired):
+        if not await self.update(old, retired):
             return False
         for _ in range(3):
             await asyncio.sleep(0)

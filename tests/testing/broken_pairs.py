@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from aiohttp_spry_session.adapter import latest, retire
+from aiohttp_spry_session.record import latest
 
 from ..minimal import MinimalAdapter
 
@@ -52,14 +52,14 @@ class RenewLocksItselfOnly(Careless):
 
 
 class RotateLocksItselfOnly(Careless):
-    async def rotate(self, old, new, record, *, grace=0.0):
+    async def rotate(self, old, new, record, retired):
         async with self.lock:
             current = self.live(old)
             await asyncio.sleep(0)
             if current is None or current.version != record.version - 1:
                 return False
             self.records[new] = record
-            self.records[old] = retire(record, new, now=self.clock(), grace=grace)
+            self.records[old] = retired
             return True
 
 

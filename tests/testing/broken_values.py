@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionRecord
-from aiohttp_spry_session.adapter import latest
+from aiohttp_spry_session.record import latest
 
 from .broken import noticed_by
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionRecord
-from aiohttp_spry_session.adapter import successor_of
+from aiohttp_spry_session.record import successor_of
 
 KINDS = {
     "payload": (bytes,),
@@ -50,11 +50,12 @@ class StrictAdapter(MemorySessionAdapter):
             raise ValueError("a renewal ends in the future")
         return await super().renew(handle, expires_at)
 
-    async def rotate(self, old, new, record, *, grace=0.0):
+    async def rotate(self, old, new, record, retired):
         check(old, new, record=record)
-        if type(grace) is not float or grace < 0:
-            raise TypeError("a grace is a number of seconds")
-        return await super().rotate(old, new, record, grace=grace)
+        check(record=retired)
+        if (retired.retired, retired.version, retired.owner) != (True, record.version, None):
+            raise TypeError("a retired record is of the version of the one that lives on, and nobody's")
+        return await super().rotate(old, new, record, retired)
 
     async def find(self, owner):
         check(owner)

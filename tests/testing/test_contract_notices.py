@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from aiohttp_spry_session import MemorySessionAdapter
-from aiohttp_spry_session.adapter import Successor, retire
+from aiohttp_spry_session.record import Successor, retire
 from aiohttp_spry_session.testing import AdapterContract, FakeClock
 from aiohttp_spry_session.testing.contract import moves
 from aiohttp_spry_session.testing.contract.base import a_record, opened

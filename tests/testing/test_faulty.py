@@ -8,7 +8,7 @@ import pytest
 
 from aiohttp_spry_session import AdapterError, MemorySessionAdapter, SessionManager, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import AdapterContract, FakeClock, FaultyAdapter
-from aiohttp_spry_session.testing.contract.base import a_record
+from aiohttp_spry_session.testing.contract.base import a_record, rotate
 from aiohttp_spry_session.testing.faulty import Fault
 
 
@@ -46,7 +46,7 @@ async def test_calls_are_recorded_by_name(store, clock):
     await store.load("a")
     await store.update("a", a_record(clock, version=2))
     await store.renew("a", None)
-    await store.rotate("a", "b", a_record(clock, version=4), grace=1.0)
+    await rotate(store, "a", "b", a_record(clock, version=4), grace=1.0)
     with pytest.raises(OSError, match="the store failed"):
         await store.find("ada")
     await store.destroy("b")
@@ -200,21 +200,6 @@ async def test_a_fault_that_was_not_aimed_strikes_once():
     await fault.strike()
     assert struck == [True]
     assert fault.reached.is_set()
-
-
-async def test_a_grace_is_passed_on_only_where_there_is_one(clock):
-    """An adapter need not know of graces before somebody asks for one."""
-
-    class Graceless(MemorySessionAdapter):
-        async def rotate(self, old, new, record):
-            return await super().rotate(old, new, record)
-
-    store = FaultyAdapter(Graceless())
-    store.clock = clock
-    assert await store.create("a", a_record(clock))
-    assert await store.rotate("a", "b", a_record(clock, version=2)) is True
-    with pytest.raises(TypeError, match="grace"):
-        await store.rotate("b", "c", a_record(clock, version=3), grace=1.0)
 
 
 async def test_what_it_says(store):

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttp_spry_session import SessionAdapter, SessionManager, SessionRecord
-from aiohttp_spry_session.adapter import RETIRED_SECONDS, latest, retire, successor_of
+from aiohttp_spry_session.record import RETIRED_SECONDS, latest, retire, successor_of
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import rotate
 
 from ..minimal import MinimalAdapter
 
@@ -123,7 +124,7 @@ async def test_default_rotate(adapter):
     """The record lives on under its new handle; the old one is retired."""
     await adapter.create("a", RECORD)
     moved = replace(RECORD, version=4, payload=b"moved")
-    assert await adapter.rotate("a", "b", moved, grace=5.0)
+    assert await rotate(adapter, "a", "b", moved, grace=5.0)
     assert await adapter.load("b") == moved
     assert await adapter.load("a") == retire(moved, "b", now=100.0, grace=5.0)
 
@@ -141,7 +142,7 @@ async def test_default_rotate_that_cannot_be(adapter, problem):
         adapter.clock.now = 500.0
     before = dict(adapter.records)
     version = {"newer": 3, "older": 5}.get(problem, 4)
-    assert not await adapter.rotate("a", "b", replace(RECORD, version=version, expires_at=900.0))
+    assert not await rotate(adapter, "a", "b", replace(RECORD, version=version, expires_at=900.0))
     assert adapter.records == before
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from aiohttp_spry_session import AdapterError, ConflictError, MemorySessionAdapter, SessionRecord
-from aiohttp_spry_session.adapter import RETIRED_SECONDS, retire
 from aiohttp_spry_session.guard import Ended, GuardedStore
+from aiohttp_spry_session.record import RETIRED_SECONDS, retire
 from aiohttp_spry_session.testing import FakeClock
 
 from ..support import WatchedAdapter
@@ -25,7 +25,7 @@ CALLS: dict[str, Callable[[GuardedStore], Awaitable[Any]]] = {
     "create": lambda guard: guard.create("b", RECORD),
     "update": lambda guard: guard.update("a", replace(RECORD, version=2)),
     "renew": lambda guard: guard.renew("a", 600.0),
-    "rotate": lambda guard: guard.rotate("a", "b", replace(RECORD, version=2), 0.0),
+    "rotate": lambda guard: guard.rotate("a", "b", replace(RECORD, version=2), retired("b")),
     "find": lambda guard: guard.find("user"),
     "destroy": lambda guard: guard.end("a"),
 }
@@ -194,20 +194,6 @@ async def test_trail(adapter, guard, monkeypatch):
     assert await guard.trail("ring") == ["ring"] * 3
 
 
-async def test_rotate_passes_a_grace_only_where_there_is_one(adapter, guard):
-    """An adapter that was written without it serves whoever rotates without it."""
-    given: list[dict[str, float]] = []
-
-    async def rotate(old: str, new: str, record: SessionRecord, **options: float) -> bool:
-        given.append(options)
-        return True
-
-    adapter.rotate = rotate
-    assert await guard.rotate("a", "b", RECORD, 0.0)
-    assert await guard.rotate("a", "b", RECORD, 2.5)
-    assert given == [{}, {"grace": 2.5}]
-
-
 async def break_after_rotation(operation: str) -> None:
     """Lose the answer of a rotation."""
     if operation == "rotate":
@@ -218,7 +204,7 @@ async def test_rotation_whose_answer_was_lost(adapter, guard):
     """The store is asked what became of the old handle: it leads to the new one, so the rotation happened."""
     adapter.after = break_after_rotation
     moved = replace(RECORD, version=2)
-    assert await guard.rotate("a", "b", moved, 0.0) is True
+    assert await guard.rotate("a", "b", moved, retired("b")) is True
     assert await guard.load("b") == moved
 
 
@@ -228,7 +214,7 @@ async def test_rotation_that_did_not_happen(adapter, guard):
     for there in (RECORD, retired("c")):
         await put(adapter, "a", there)
         with pytest.raises(AdapterError, match=r"rotate: failed \(OSError\)"):
-            await guard.rotate("a", "b", replace(RECORD, version=2), 0.0)
+            await guard.rotate("a", "b", replace(RECORD, version=2), retired("b"))
 
 
 async def test_end(adapter, guard):

@@ -16,8 +16,8 @@ from aiohttp_spry_session import (
     SessionManager,
     SessionRecord,
 )
-from aiohttp_spry_session.adapter import retire
 from aiohttp_spry_session.codec import pack
+from aiohttp_spry_session.record import retire
 
 from ..support import Recorder, WatchedAdapter
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionRecord, generate_identifier, setup
-from aiohttp_spry_session.adapter import retire
 from aiohttp_spry_session.codec import pack, unpack
 from aiohttp_spry_session.cookies import read_cookie
 from aiohttp_spry_session.identifiers import handle_of
+from aiohttp_spry_session.record import retire
 
 from ..support import COOKIE
 from .conftest import Raw

@@ -9,10 +9,22 @@ from typing import ClassVar
 import pytest
 import pytest_asyncio
 
-from ...adapter import SessionAdapter, SessionRecord, retire
+from ...adapter import SessionAdapter
+from ...record import SessionRecord, retire
 from ..clock import FakeClock
 
-__all__ = ["ADA", "FIRST", "LIFETIME", "SECOND", "Contract", "MakeAdapter", "a_record", "a_retired_record", "opened"]
+__all__ = [
+    "ADA",
+    "FIRST",
+    "LIFETIME",
+    "SECOND",
+    "Contract",
+    "MakeAdapter",
+    "a_record",
+    "a_retired_record",
+    "opened",
+    "rotate",
+]
 
 MakeAdapter = Callable[[], SessionAdapter]
 
@@ -42,6 +54,11 @@ def a_record(
 def a_retired_record(clock: FakeClock, successor: str = "successor", *, version: int = 2) -> SessionRecord:
     """Return what a rotation to ``successor`` leaves behind."""
     return retire(a_record(clock, version=version), successor, now=clock())
+
+
+async def rotate(adapter: SessionAdapter, old: str, new: str, record: SessionRecord, *, grace: float = 0.0) -> bool:
+    """Rotate as the manager does, which makes the retired record too."""
+    return await adapter.rotate(old, new, record, retire(record, new, now=adapter.clock(), grace=grace))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ...adapter import SessionAdapter
 from ..clock import FakeClock
-from .base import ADA, Contract, a_record
+from .base import ADA, Contract, a_record, rotate
 
 __all__ = ["HOSTILE_NAMES", "InputLaws"]
 
@@ -108,7 +108,7 @@ class InputLaws(Contract):
         for name, record in records.items():
             assert await adapter.update(name, replace(record, version=2)), name
             assert await adapter.renew(name, None), name
-            assert await adapter.rotate(name, name + "+", replace(record, version=4)), name
+            assert await rotate(adapter, name, name + "+", replace(record, version=4)), name
             await adapter.destroy(name)
             assert await adapter.load(name) is None, name
             assert await adapter.load(name + "+") == replace(record, version=4), name
@@ -147,7 +147,7 @@ class InputLaws(Contract):
             assert await adapter.renew(f"{number}", math.nextafter(end, math.inf))
             renewed = replace(record, version=2, expires_at=math.nextafter(end, math.inf))
             assert await adapter.load(f"{number}") == renewed
-            assert await adapter.rotate(f"{number}", f"{number}+", replace(record, version=3))
+            assert await rotate(adapter, f"{number}", f"{number}+", replace(record, version=3))
             assert await adapter.load(f"{number}+") == replace(record, version=3)
 
     async def test_the_end_is_compared_to_the_last_bit(self, adapter: SessionAdapter, clock: FakeClock) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ...adapter import SessionAdapter
 from ..clock import FakeClock
-from .base import ADA, Contract, MakeAdapter, a_record, opened
+from .base import ADA, Contract, MakeAdapter, a_record, a_retired_record, opened
 
 __all__ = ["LifeLaws"]
 
@@ -41,7 +41,7 @@ class LifeLaws(Contract):
                 "update": ("a", replace(record, version=2)),
                 "destroy": ("a",),
                 "renew": ("a", None),
-                "rotate": ("a", "b", replace(record, version=2)),
+                "rotate": ("a", "b", replace(record, version=2), a_retired_record(clock, "b")),
             }
             if self.finds_owners:
                 operations["find"] = (ADA,)

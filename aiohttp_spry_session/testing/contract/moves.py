@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...adapter import RETIRED_SECONDS, SessionAdapter, SessionRecord, Successor, successor_of
+from ...adapter import SessionAdapter
+from ...record import RETIRED_SECONDS, SessionRecord, Successor, successor_of
 from ..clock import FakeClock
-from .base import ADA, FIRST, LIFETIME, SECOND, Contract, a_record, a_retired_record
+from .base import ADA, FIRST, LIFETIME, SECOND, Contract, a_record, a_retired_record, rotate
 
 __all__ = ["MoveLaws"]
 
@@ -69,7 +70,7 @@ class MoveLaws(Contract):
         assert await adapter.create("old", a_record(clock, FIRST))
         clock.advance(3)
         record = a_record(clock, SECOND, version=2, owner=ADA)
-        assert await adapter.rotate("old", "new", record) is True
+        assert await rotate(adapter, "old", "new", record) is True
         assert await adapter.load("new") == record
         assert await other.load("new") == record
         retired = await other.load("old")
@@ -81,7 +82,7 @@ class MoveLaws(Contract):
             old, new = f"old {grace}", f"new {grace}"
             assert await adapter.create(old, a_record(clock))
             record = a_record(clock, version=2)
-            assert await adapter.rotate(old, new, record, grace=grace) is True
+            assert await rotate(adapter, old, new, record, grace=grace) is True
             assert await adapter.load(new) == record
             end = clock() + max(grace, RETIRED_SECONDS)
             self.check_retired(await adapter.load(old), record, new, grace_until=clock() + grace, end=end)
@@ -89,7 +90,7 @@ class MoveLaws(Contract):
     def check_retired(
         self, retired: SessionRecord | None, live: SessionRecord, handle: str, *, grace_until: float, end: float
     ) -> None:
-        """Hold what a rotation left behind to what :func:`~aiohttp_spry_session.adapter.retire` makes."""
+        """Hold what a rotation left behind to what the manager made."""
         assert retired is not None
         assert retired.retired
         assert successor_of(retired) == Successor(handle, grace_until)
@@ -101,10 +102,10 @@ class MoveLaws(Contract):
     async def test_a_rotated_away_handle_is_dead(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """No update, renewal, creation or second rotation makes anything live under the old handle."""
         assert await adapter.create("old", a_record(clock))
-        assert await adapter.rotate("old", "new", a_record(clock, version=2))
+        assert await rotate(adapter, "old", "new", a_record(clock, version=2))
         for version in (2, 3):
             assert await adapter.update("old", a_record(clock, version=version)) is False
-            assert await adapter.rotate("old", "newer", a_record(clock, version=version)) is False
+            assert await rotate(adapter, "old", "newer", a_record(clock, version=version)) is False
         assert await adapter.renew("old", clock() + LIFETIME) is False
         assert await adapter.create("old", a_record(clock)) is False
         retired = await adapter.load("old")
@@ -120,7 +121,7 @@ class MoveLaws(Contract):
         record = a_record(clock, version=5, owner=ADA)
         assert await adapter.create("old", record)
         for version in (1, 4, 5, 7):
-            assert await adapter.rotate("old", "new", a_record(clock, version=version)) is False, version
+            assert await rotate(adapter, "old", "new", a_record(clock, version=version)) is False, version
             assert await adapter.load("new") is None
         assert await adapter.load("old") == record
 
@@ -128,11 +129,11 @@ class MoveLaws(Contract):
         """What is missing, retired, or at its end cannot be rotated."""
         assert await adapter.create("retired", a_retired_record(clock, version=1))
         for old in ("missing", "retired"):
-            assert await adapter.rotate(old, "new", a_record(clock, version=2)) is False, old
+            assert await rotate(adapter, old, "new", a_record(clock, version=2)) is False, old
             assert await adapter.load("new") is None
         assert await adapter.create("expired", a_record(clock))
         clock.advance(LIFETIME)
-        assert await adapter.rotate("expired", "new", a_record(clock, version=2), grace=5.0) is False
+        assert await rotate(adapter, "expired", "new", a_record(clock, version=2), grace=5.0) is False
         assert await adapter.load("new") is None
 
     async def test_rotate_never_overwrites(self, adapter: SessionAdapter, clock: FakeClock) -> None:
@@ -143,17 +144,17 @@ class MoveLaws(Contract):
         assert await adapter.create("retired", retired)
         assert await adapter.create("short", a_record(clock, lifetime=1.0))
         for new, there in (("taken", taken), ("retired", retired)):
-            assert await adapter.rotate("old", new, a_record(clock, version=2)) is False
+            assert await rotate(adapter, "old", new, a_record(clock, version=2)) is False
             assert await adapter.load(new) == there
             assert await adapter.load("old") == old
         clock.advance(1)
-        assert await adapter.rotate("old", "short", a_record(clock, version=2)) is True
+        assert await rotate(adapter, "old", "short", a_record(clock, version=2)) is True
 
     async def test_a_session_can_rotate_again(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """A chain of rotations leads from each handle to the next."""
         assert await adapter.create("0", a_record(clock))
         for step in range(1, 5):
-            assert await adapter.rotate(str(step - 1), str(step), a_record(clock, version=step + 1)) is True
+            assert await rotate(adapter, str(step - 1), str(step), a_record(clock, version=step + 1)) is True
         for step in range(4):
             retired = await adapter.load(str(step))
             assert retired is not None

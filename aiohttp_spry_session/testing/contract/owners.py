@@ -10,7 +10,7 @@ import pytest
 
 from ...adapter import SessionAdapter
 from ..clock import FakeClock
-from .base import ADA, LIFETIME, Contract, a_record, a_retired_record
+from .base import ADA, LIFETIME, Contract, a_record, a_retired_record, rotate
 
 __all__ = ["OwnerLaws"]
 
@@ -74,7 +74,7 @@ class OwnerLaws(Contract):
         assert not await adapter.find(ADA)
         assert await adapter.renew("a", clock() + 2 * LIFETIME)
         assert await self.handles_of(adapter, "bob") == {"a"}
-        assert await adapter.rotate("a", "b", a_record(clock, version=5, owner=ADA))
+        assert await rotate(adapter, "a", "b", a_record(clock, version=5, owner=ADA))
         assert not await adapter.find("bob")
         assert await self.handles_of(adapter, ADA) == {"b"}
         assert await adapter.update("b", a_record(clock, version=6))

@@ -8,9 +8,10 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
-from ...adapter import SessionAdapter, successor_of
+from ...adapter import SessionAdapter
+from ...record import successor_of
 from ..clock import FakeClock
-from .base import ADA, LIFETIME, SECOND, Contract, a_record
+from .base import ADA, LIFETIME, SECOND, Contract, a_record, rotate
 
 __all__ = ["RaceLaws"]
 
@@ -57,8 +58,8 @@ class RaceLaws(Contract):
         assert await adapter.create("old", a_record(clock, owner=ADA))
         record = a_record(clock, version=2, owner=ADA)
         results = await _interleaved(
-            [adapter.rotate("old", f"new {number}", record) for number in range(0, 2 * _N, 2)],
-            [other.rotate("old", f"new {number}", record) for number in range(1, 2 * _N, 2)],
+            [rotate(adapter, "old", f"new {number}", record) for number in range(0, 2 * _N, 2)],
+            [rotate(other, "old", f"new {number}", record) for number in range(1, 2 * _N, 2)],
         )
         assert results.count(True) == 1
         winner = f"new {results.index(True)}"
@@ -130,7 +131,7 @@ class RaceLaws(Contract):
             old, new, record = f"old {number}", f"new {number}", a_record(clock)
             updated, moved = replace(record, payload=SECOND, version=2), replace(record, version=2)
             assert await adapter.create(old, record)
-            operations = [adapter.update(old, updated), other.rotate(old, new, moved)]
+            operations = [adapter.update(old, updated), rotate(other, old, new, moved)]
             results = await asyncio.gather(*operations[:: 1 if number % 2 else -1])
             assert sorted(results) == [False, True]
             at_old, at_new = await adapter.load(old), await adapter.load(new)
@@ -160,8 +161,8 @@ class RaceLaws(Contract):
                 adapter.update(f"stale {n}", record),
                 adapter.renew(f"renew {n}", clock() + 2 * LIFETIME),
                 adapter.destroy(f"destroy {n}"),
-                adapter.rotate(f"rotate {n}", f"rotated {n}", again),
-                adapter.rotate(f"lost {n}", f"nowhere {n}", record, grace=1.0),
+                rotate(adapter, f"rotate {n}", f"rotated {n}", again),
+                rotate(adapter, f"lost {n}", f"nowhere {n}", record, grace=1.0),
                 adapter.load(f"expired {n}"),
             ]
 
@@ -182,7 +183,7 @@ class RaceLaws(Contract):
         for steps in range(6):
             old, new, record = f"old {steps}", f"new {steps}", a_record(clock)
             assert await adapter.create(old, record)
-            rotation = asyncio.ensure_future(adapter.rotate(old, new, replace(record, version=2)))
+            rotation = asyncio.ensure_future(rotate(adapter, old, new, replace(record, version=2)))
             bystander = asyncio.ensure_future(adapter.create(f"bystander {steps}", record))
             for _ in range(steps):
                 await asyncio.sleep(0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...adapter import RETIRED_SECONDS, SessionAdapter
+from ...adapter import SessionAdapter
+from ...record import RETIRED_SECONDS
 from ..clock import FakeClock
-from .base import ADA, FIRST, LIFETIME, SECOND, Contract, a_record, a_retired_record
+from .base import ADA, FIRST, LIFETIME, SECOND, Contract, a_record, a_retired_record, rotate
 
 __all__ = ["RecordLaws"]
 
@@ -140,7 +141,7 @@ class RecordLaws(Contract):
             assert await other.load(handle) is None
             assert await adapter.update(handle, a_record(clock, version=2)) is False
             assert await adapter.renew(handle, clock() + 9 * LIFETIME) is False
-            assert await adapter.rotate(handle, "new", a_record(clock, version=2)) is False
+            assert await rotate(adapter, handle, "new", a_record(clock, version=2)) is False
             assert await adapter.load(handle) is None
         assert await adapter.load("new") is None
         assert await adapter.load("bystander") is not None

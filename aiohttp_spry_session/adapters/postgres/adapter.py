@@ -1,0 +1,195 @@
+"""Sessions in a PostgreSQL table, shared by any number of machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import asyncpg
+
+from ...adapter import SessionAdapter
+from ...exceptions import AdapterError
+from ...record import SessionRecord
+from ..batching import Batcher
+from .batches import Operation, Writer
+from .connections import connections_from, is_connection_lost
+from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
+from .statements import Kind, Row, Statements, encode, key_of, read_handle, read_record, store
+
+__all__ = ["PostgresSessionAdapter", "schema_sql"]
+
+T = TypeVar("T")
+Asked = TypeVar("Asked")
+
+_PURGE_STEP = 500
+
+
+class PostgresSessionAdapter(SessionAdapter):
+    """Keeps sessions in a PostgreSQL table (version 12 or newer).
+
+    What arrives while a batch is under way leaves together in the next: many loads are one statement, many writes are
+    one statement and one commit. PostgreSQL decides row by row who won.
+
+    A write takes effect at most once: it is never sent again once its answer is lost. So whoever gets an
+    :class:`~aiohttp_spry_session.AdapterError` from a write does not know whether it took effect, and an ``increment``
+    that was answered counts exactly once, one that failed once or not at all. A write is whole, or not there. A load is
+    repeated once where the connection was lost.
+
+    With a DSN the adapter keeps two connections of its own, one to read and one to write, and replaces them when they
+    are lost. Of a pool it takes four connections at most at a time, and gives each back after its batch; the pool stays
+    open. Behind PgBouncer in transaction mode let that keep prepared statements (1.21 or newer,
+    ``max_prepared_statements``), or pass a pool made with ``statement_cache_size=0``.
+
+    The table is made by :meth:`open` with ``create_schema=True``, or by the SQL that :func:`schema_sql` returns and
+    ``python -m aiohttp_spry_session.adapters.postgres.schema`` prints. Its comment names the version of its schema.
+
+    :param pool_or_dsn: an ``asyncpg.Pool``, or a ``postgresql://`` URL.
+    :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
+    :param table: the table's name.
+    :param schema: the namespace that it is in; ``None``: the first one of the connection's ``search_path``.
+    :param create_schema: whether :meth:`open` may create the table, and the namespace, and migrate an older table;
+        several processes may do so at the same time.
+    :param command_timeout: seconds until a batch that is not answered fails, and its connection is replaced. It should
+        not be below the manager's ``timeout``, which is what a request waits.
+    :raises ValueError: for an unusable option.
+    """
+
+    def __init__(
+        self,
+        pool_or_dsn: asyncpg.Pool | str,
+        *,
+        expiration: timedelta | float | None = timedelta(minutes=20),
+        table: str = "sessions",
+        schema: str | None = None,
+        create_schema: bool = False,
+        command_timeout: float = 10.0,
+    ) -> None:
+        super().__init__(expiration=expiration)
+        if not isinstance(pool_or_dsn, str | asyncpg.Pool):
+            raise ValueError(f"pool_or_dsn must be an asyncpg.Pool or a URL, not a {type(pool_or_dsn).__name__}")
+        if isinstance(pool_or_dsn, str) and not pool_or_dsn.startswith(("postgresql://", "postgres://")):
+            raise ValueError("pool_or_dsn must begin with postgresql:// (not repeated here: it may hold a password)")
+        if not isinstance(command_timeout, int | float) or not 0 < command_timeout < math.inf:
+            raise ValueError(f"command_timeout must be a number of seconds above 0, not {command_timeout!r}")
+        self.table = Table.checked(table, schema)
+        self.create_schema = create_schema
+        self._is_open = False
+        self._statements = Statements.on(self.table)
+        self._reader = connections_from(pool_or_dsn, command_timeout)
+        self._writer = connections_from(pool_or_dsn, command_timeout)
+        self._loads: Batcher[bytes, SessionRecord | None] = Batcher(self._load)
+        self._finds: Batcher[bytes, dict[str, SessionRecord]] = Batcher(self._find)
+        self._writes: Batcher[Operation, bool] = Batcher(Writer(self._writer, self._statements.write, self._now).write)
+        self._purges: Batcher[None, int] = Batcher(self._purge, limit=1)
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        if not self._is_open:
+            raise _closed("load")
+        return await self._loads.submit(key_of(handle))
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return await self._submit("create", self._writes, (store(Kind.CREATE, handle, record),))
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        if not self._is_open:
+            raise _closed("update")
+        return await self._writes.submit((store(Kind.UPDATE, handle, record),))
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        return await self._submit("renew", self._writes, (Row(Kind.RENEW, key_of(handle), expires_at=expires_at),))
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        if old == new:
+            return False
+        rows = store(Kind.RETIRE, old, retired, peer=new), store(Kind.BEAR, new, record, peer=old)
+        return await self._submit("rotate", self._writes, rows)
+
+    async def destroy(self, handle: str) -> None:
+        await self._submit("destroy", self._writes, (Row(Kind.DESTROY, key_of(handle)),))
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        return await self._submit("find", self._finds, encode(owner))
+
+    async def purge(self) -> int:
+        """Delete what has expired, in steps; one worker at a time: where another one is at it, this ends."""
+        purged = 0
+        while True:
+            removed = await self._submit("purge", self._purges, None)
+            purged += removed
+            if removed < _PURGE_STEP:
+                return purged
+
+    async def open(self) -> None:
+        """Connect, and find the table, or make or migrate it with ``create_schema=True``.
+
+        :raises AdapterError: where the server is out of reach, or the table is missing, too old, too new, or another
+            application's.
+        """
+        try:
+            async with self._writer.use() as connection:
+                migrating = await needs_migration(connection, self.table, create=self.create_schema)
+            if migrating:
+                async with self._writer.use(limited=False) as connection:
+                    await migrate(connection, self.table)
+        except SchemaError as error:
+            await self._writer.close()
+            raise AdapterError("open", f"table {self.table.sql}: {error}") from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+            await self._writer.close()
+            raise AdapterError("open", f"{type(error).__name__}: {error}") from error
+        except (ValueError, OverflowError):
+            # The driver quotes what it could not read, which may be a part of the password.
+            raise AdapterError(
+                "open", "the URL cannot be read: in user names and passwords write special characters as %XX"
+            ) from None
+        except BaseException:
+            await self._writer.close()
+            raise
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Finish what is under way, and close the adapter's own connections."""
+        self._is_open = False
+        for batcher in (self._loads, self._finds, self._writes, self._purges):
+            await batcher.drain()
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _submit(self, name: str, batcher: Batcher[Asked, T], operation: Asked) -> T:
+        if not self._is_open:
+            raise _closed(name)
+        return await batcher.submit(operation)
+
+    def _now(self) -> float:
+        return self.clock()
+
+    async def _load(self, keys: list[bytes]) -> Sequence[SessionRecord | None]:
+        rows = await self._read(self._statements.load, list(set(keys)))
+        found = {row[0]: read_record(row) for row in rows}
+        return list(map(found.get, keys))
+
+    async def _find(self, owners: list[bytes]) -> Sequence[dict[str, SessionRecord]]:
+        found: dict[bytes, dict[str, SessionRecord]] = {owner: {} for owner in owners}
+        for owner, *row in await self._read(self._statements.find, list(found)):
+            found[owner][read_handle(row)] = read_record(row)
+        return [found[owner] for owner in owners]
+
+    async def _read(self, statement: str, keys: list[bytes]) -> Sequence[Any]:
+        try:
+            return await self._reader.fetch(statement, self.clock(), keys)
+        except Exception as error:
+            if not is_connection_lost(error):
+                raise
+        return await self._reader.fetch(statement, self.clock(), keys)
+
+    async def _purge(self, turns: list[None]) -> Sequence[int]:
+        rows = await self._writer.fetch(self._statements.purge, self.clock(), _PURGE_STEP)
+        return [rows[0][0]]
+
+
+def _closed(operation: str) -> AdapterError:
+    return AdapterError(
+        operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+    )

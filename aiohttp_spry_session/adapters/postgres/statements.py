@@ -1,0 +1,216 @@
+"""The adapter's operations as SQL: each statement carries out a whole batch, in one round trip and one transaction.
+
+A record is live where it is not retired and its end has not come. Time is always a parameter: the adapter's clock.
+Handles and owners are ``bytea``, so that any string can be stored in a database of any encoding.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from ...record import SessionRecord
+from .schema import Table
+
+__all__ = ["Kind", "Row", "Statements", "columns", "encode", "key_of", "read_handle", "read_record", "store"]
+
+_MAX_KEY = 1024
+_DIGEST = b"\xff"
+"""Begins a key that is a digest; no text in UTF-8 begins so."""
+_LENGTH = 4
+
+_COLUMNS = "payload, version, created_at, expires_at, owner, retired"
+_UNEXPIRED = "(s.expires_at IS NULL OR s.expires_at > $1)"
+_LIVE = "NOT s.retired AND " + _UNEXPIRED
+
+# The server cannot see through the inner SELECT how many handles there are, so it plans once, not for every batch anew.
+_LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY((SELECT $2::bytea[])::bytea[]) AND {unexpired}"
+
+# OFFSET 0 keeps the look-up of one owner apart: joined, all of them would be one scan of the whole table.
+_FIND = """
+SELECT sought.owner, found.*
+FROM unnest($2::bytea[]) AS sought (owner)
+CROSS JOIN LATERAL (
+    SELECT handle, {columns} FROM {table} s WHERE s.owner = sought.owner AND {live} OFFSET 0
+) AS found
+"""
+
+# Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition, waiting for whoever is
+# about to change them, in the order of the handles, so that two batches never wait for each other in a circle.
+# A rotation is two rows, each the other's peer: the new record is born where the old one is held, and the old one is
+# retired where the new one was born.
+_WRITE = """
+WITH op AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $2::"char"[], $3::bytea[], $4::bytea[],
+        $5::bytea[], $6::bigint[], $7::float8[], $8::float8[], $9::bytea[], $10::boolean[]
+    ) AS op (kind, handle, peer, {columns})
+), held AS MATERIALIZED (
+    SELECT op.*
+    FROM op JOIN {table} s ON s.handle = op.handle
+    WHERE op.kind IN ('c', 'd')
+        OR ({live} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1)))
+    ORDER BY s.handle FOR UPDATE OF s
+), born AS (
+    INSERT INTO {table} AS s (handle, {columns})
+    SELECT op.handle, op.payload, op.version, op.created_at, op.expires_at, op.owner, op.retired
+    FROM op
+    WHERE (SELECT count(*) FROM held) IS NOT NULL
+        AND (op.kind = 'c' OR (op.kind = 'b' AND op.peer IN (SELECT held.handle FROM held)))
+    ORDER BY op.handle
+    ON CONFLICT (handle) DO UPDATE SET
+        payload = excluded.payload, version = excluded.version, created_at = excluded.created_at,
+        expires_at = excluded.expires_at, owner = excluded.owner, retired = excluded.retired
+    WHERE s.expires_at <= $1
+    RETURNING s.handle
+), updated AS (
+    UPDATE {table} s SET
+        payload = op.payload, version = op.version, created_at = op.created_at,
+        expires_at = op.expires_at, owner = op.owner, retired = op.retired
+    FROM held op LEFT JOIN born ON born.handle = op.peer
+    WHERE s.handle = op.handle AND (op.kind = 'u' OR (op.kind = 'r' AND born.handle IS NOT NULL))
+    RETURNING s.handle
+), renewed AS (
+    UPDATE {table} s SET
+        version = s.version + 1,
+        expires_at = CASE WHEN s.expires_at IS NOT NULL AND op.expires_at IS NOT NULL
+            THEN greatest(s.expires_at, op.expires_at) END
+    FROM held op WHERE s.handle = op.handle AND op.kind = 'n'
+    RETURNING s.handle
+), gone AS (
+    DELETE FROM {table} s USING held op WHERE s.handle = op.handle AND op.kind = 'd'
+)
+SELECT handle FROM born UNION ALL SELECT handle FROM updated UNION ALL SELECT handle FROM renewed
+"""
+
+# Whoever takes the lock has the turn, until the end of the statement.
+_PURGE = """
+WITH expired AS MATERIALIZED (
+    SELECT handle FROM {table}
+    WHERE (SELECT pg_try_advisory_xact_lock({lock})) AND expires_at <= $1
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM {table} WHERE handle = ANY(ARRAY(SELECT handle FROM expired)) RETURNING 1
+)
+SELECT count(*) FROM gone
+"""
+
+
+class Statements(NamedTuple):
+    """The statements for one table. ``$1`` is the time, in Unix seconds."""
+
+    load: str
+    """Returns the live and retired ones of some handles: handle, then the fields of the record."""
+
+    find: str
+    """Returns the live records of some owners: owner, handle, then the fields of the record."""
+
+    write: str
+    """Carries out the :func:`columns` of rows of distinct handles; returns the handles of the operations that won."""
+
+    purge: str
+    """Deletes at most ``$2`` expired records, unless another worker is at it; returns how many."""
+
+    @classmethod
+    def on(cls, table: Table) -> Statements:
+        """Return the statements for a table."""
+        parts = {
+            "table": table.sql,
+            "lock": table.lock,
+            "columns": _COLUMNS,
+            "unexpired": _UNEXPIRED,
+            "live": _LIVE,
+        }
+        return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
+
+
+class Kind(bytes, enum.Enum):
+    """What is to be done with a row; the letter is that of the statement."""
+
+    CREATE = b"c"
+    UPDATE = b"u"
+    RENEW = b"n"
+    DESTROY = b"d"
+    RETIRE = b"r"
+    """Of a rotation, the old row: update it where its peer is born."""
+    BEAR = b"b"
+    """Of a rotation, the new row: create it where its peer is held."""
+
+
+class Row(NamedTuple):
+    """One row of the statement that writes."""
+
+    kind: Kind
+    handle: bytes
+    peer: bytes | None = None
+    payload: bytes | None = None
+    version: int | None = None
+    created_at: float | None = None
+    expires_at: float | None = None
+    owner: bytes | None = None
+    retired: bool | None = None
+
+
+def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = None) -> Row:
+    """Return the row that stores a record."""
+    key = key_of(handle)
+    return Row(
+        kind,
+        key,
+        None if peer is None else key_of(peer),
+        _prefix(handle) + record.payload if key[0:1] == _DIGEST else record.payload,
+        record.version,
+        record.created_at,
+        record.expires_at,
+        None if record.owner is None else encode(record.owner),
+        record.retired,
+    )
+
+
+def columns(rows: Iterable[Row]) -> list[list[Any]]:
+    """Return the parameters of the statement that writes, after the time."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def read_record(row: Sequence[Any]) -> SessionRecord:
+    """Return the record that a row stores: its handle, and the fields of the record."""
+    key, payload, version, created_at, expires_at, owner, retired = row
+    if key[0:1] == _DIGEST:
+        payload = payload[_LENGTH + _length_of_handle(payload) :]
+    return SessionRecord(payload, version, created_at, expires_at, owner if owner is None else _decode(owner), retired)
+
+
+def read_handle(row: Sequence[Any]) -> str:
+    """Return the handle of a row."""
+    key, payload, *_ = row
+    return _decode(payload[_LENGTH : _LENGTH + _length_of_handle(payload)] if key[0:1] == _DIGEST else key)
+
+
+def _length_of_handle(payload: bytes) -> int:
+    return int.from_bytes(payload[:_LENGTH])
+
+
+def key_of(handle: str) -> bytes:
+    """Return what stands for a handle in the primary key, which has no room for a long one.
+
+    A long one is there as a digest, and in front of the payload.
+    """
+    key = encode(handle)
+    return key if len(key) <= _MAX_KEY else _DIGEST + hashlib.sha256(key).digest()
+
+
+def _prefix(handle: str) -> bytes:
+    stored = encode(handle)
+    return len(stored).to_bytes(_LENGTH) + stored
+
+
+def encode(text: str) -> bytes:
+    """Return a handle or an owner as it is stored."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decode(stored: bytes) -> str:
+    """Return a stored handle or owner as it was."""
+    return stored.decode("utf-8", "surrogatepass")

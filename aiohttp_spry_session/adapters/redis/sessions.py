@@ -1,0 +1,77 @@
+"""The sessions as they are kept: their keys, the scripts run on them, and which of them are live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...events import logger
+from ...record import successor_of
+from . import scripts
+from .connections import Call, Closed, Connections
+from .records import Stored, decode, end_of, pack_time, time_to_live, to_bytes
+from .scripts import Script
+
+__all__ = ["KeptSessions", "follow"]
+
+
+class KeptSessions:
+    """What the adapter and its index of owners have in common."""
+
+    def __init__(self, prefix: str, clock: Callable[[], float]) -> None:
+        self.prefix = prefix
+        self.clock = clock
+        self.connections: Connections = Closed()
+        self._sessions = to_bytes(f"{prefix}s:")
+
+    async def run(self, key: bytes, script: Script, *arguments: bytes) -> Any:
+        """Run a script on one key."""
+        return await self.connections.run(Call(key, script, arguments))
+
+    def key(self, handle: str) -> bytes:
+        """Return the key that holds a session."""
+        return self._sessions + handle.encode("utf-8", "surrogatepass")
+
+    def owner_key(self, owner: str) -> bytes:
+        """Return the key that holds an owner's index."""
+        return to_bytes(f"{self.prefix}o:{owner}")
+
+    def now(self) -> bytes:
+        """Return the time for a script."""
+        return pack_time(self.clock())
+
+    def ttl(self, expires_at: float | None) -> bytes:
+        """Return how long Redis keeps what ends then."""
+        return time_to_live(end_of(expires_at) - self.clock())
+
+    async def peek(self, handle: str) -> Stored | None:
+        """Return what is kept for a handle, whatever its state; ``None`` for nothing, and for what cannot be read."""
+        data = await self.connections.get(self.key(handle))
+        return None if data is None else self.read(handle, data)
+
+    def read(self, handle: str, data: bytes) -> Stored | None:
+        """Return what was kept for a handle; ``None`` for what cannot be read."""
+        stored = decode(data)
+        if stored is None:
+            logger.error("the stored session %s is corrupt and counts as absent", handle)
+        return stored
+
+    async def is_settled(self, handle: str, stored: Stored) -> bool:
+        """Whether a record is no reservation, or one whose rotation happened; then it is confirmed."""
+        if not stored.pending:
+            return True
+        if stored.origin is None or not await self.leads_to(stored.origin, handle):
+            return False
+        await self.run(self.key(handle), scripts.ACTIVATE, self.ttl(stored.record.expires_at), b"")
+        return True
+
+    async def leads_to(self, old: str, new: str) -> bool:
+        """Whether a rotation from the old handle to the new one has happened."""
+        stored = await self.peek(old)
+        return stored is not None and follow(stored) == new
+
+
+def follow(stored: Stored) -> str | None:
+    """Return the handle that a retired record names."""
+    successor = successor_of(stored.record) if stored.record.retired else None
+    return None if successor is None else successor.handle

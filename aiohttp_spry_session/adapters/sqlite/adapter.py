@@ -1,0 +1,233 @@
+"""Sessions in one SQLite file, shared by any number of processes on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+
+import aiosqlite
+
+from ...adapter import SessionAdapter
+from ...exceptions import AdapterError
+from ...record import SessionRecord
+from ..batching import Batcher
+from . import statements
+from .batches import Call, load_together, purge_step, run_together
+from .checkpoints import Checkpoints, checkpoint
+from .schema import SchemaError, prepare
+
+__all__ = ["SQLiteSessionAdapter"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+U = TypeVar("U")
+
+Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
+
+_PURGE_SECONDS = 0.003
+_FIRST_PURGE, _MIN_PURGE, _MAX_PURGE = 100, 10, 1000
+_BUSY_SECONDS = 4.0
+_OPEN_SECONDS = 10.0
+
+
+class SQLiteSessionAdapter(SessionAdapter):
+    """Keeps sessions in a SQLite file, in WAL mode; several processes of one machine may use the file together.
+
+    Reads and writes have a connection each, so a read never waits for a write. What arrives while a batch is under way
+    leaves together in the next: many writes share one transaction, and one ``fsync``.
+
+    :param path: the file; it is created, readable by its owner only, where it does not exist. ``":memory:"`` keeps the
+        sessions in this process.
+    :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
+    :param synchronous: what a power cut or a crash of the operating system may cost. ``"FULL"``: nothing that was
+        answered. ``"NORMAL"``: the last few commits, in exchange for writes without ``fsync``. ``"OFF"``: those, and it
+        may corrupt the file. ``"EXTRA"`` is in WAL mode as ``"FULL"``. A crash of the process alone costs nothing with
+        any of them.
+    :raises ValueError: for an unusable option.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        expiration: timedelta | float | None = timedelta(minutes=20),
+        synchronous: Synchronous = "FULL",
+    ) -> None:
+        super().__init__(expiration=expiration)
+        if synchronous not in ("EXTRA", "FULL", "NORMAL", "OFF"):
+            raise ValueError(f"synchronous must be 'EXTRA', 'FULL', 'NORMAL' or 'OFF', not {synchronous!r}")
+        self.path = os.fspath(path)
+        if not isinstance(self.path, str) or not self.path or "\0" in self.path:
+            raise ValueError("path must be the name of a file, or ':memory:'")
+        self.synchronous: Synchronous = synchronous
+        self._opened = False
+        self._reader: _Connection
+        self._writer: _Connection
+        self._mover: _Connection
+        self._connections: list[_Connection] = []
+        self._checkpoints = Checkpoints(self._checkpoint)
+        self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
+        self._writes: Batcher[Call, Any] = Batcher(self._write)
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        if not self._opened:
+            raise _not_open("load")
+        return await self._loads.submit(handle)
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return await self._submit(statements.create, handle, record)
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        return await self._submit(statements.update, handle, record)
+
+    async def destroy(self, handle: str) -> None:
+        await self._submit(statements.destroy, handle)
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        return await self._submit(statements.renew, handle, expires_at)
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        return await self._submit(statements.rotate, old, new, record, retired)
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        if not self._opened:
+            raise _not_open("find")
+        return await self._read(statements.find, owner)
+
+    async def purge(self) -> int:
+        purged, step = 0, _FIRST_PURGE
+        while True:
+            if not self._opened:
+                raise _not_open("purge")
+            # Not among the writes of a batch: they would have to wait for it, and it need not be as durable.
+            removed, seconds = await self._writer.perform(purge_step, self.clock(), step, self.synchronous)
+            purged += removed
+            self._checkpoints.wrote(removed)
+            if removed < step:
+                return purged
+            await self._checkpoints.catch_up()
+            # As many as go in a time that nobody notices, on whatever disk.
+            step = min(max(int(step * _PURGE_SECONDS / max(seconds, 1e-6)), _MIN_PURGE), _MAX_PURGE)
+
+    async def open(self) -> None:
+        """Open the file, and create or migrate its schema.
+
+        :raises AdapterError: where the file cannot be opened, is no SQLite database, belongs to another application, or
+            was written by a newer version of this package.
+        """
+        try:
+            await self._connect()
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, SchemaError | sqlite3.Error | OSError):
+                raise AdapterError("open", f"{self.path}: {error}") from error
+            raise
+        self._opened = True
+
+    async def close(self) -> None:
+        """Carry out what was asked for so far, and close the file."""
+        self._opened = False
+        async with contextlib.AsyncExitStack() as stack:
+            for connection in self._connections:
+                stack.push_async_callback(connection.close)
+            self._connections = []
+            await self._loads.drain()
+            await self._writes.drain()
+            await self._checkpoints.drain()
+
+    async def _connect(self) -> None:
+        if self.path != ":memory:":
+            await asyncio.to_thread(_create_private_file, self.path)
+        self._writer = await self._connection()
+        await self._prepare(self._writer)
+        if self.path == ":memory:":
+            self._reader = self._mover = self._writer
+        else:
+            self._reader = await self._connection()
+            self._mover = await self._connection()
+
+    async def _connection(self) -> _Connection:
+        connection = await _Connection.connect(self.path)
+        self._connections.append(connection)
+        return connection
+
+    async def _prepare(self, writer: _Connection) -> None:
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _OPEN_SECONDS
+        while True:
+            try:
+                return await writer.perform(prepare, self.synchronous)
+            except sqlite3.OperationalError as error:
+                # Switching to WAL asks for a lock that SQLite's busy handler does not wait for.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or loop.time() > give_up_at:
+                    raise
+            await asyncio.sleep(0.02)
+
+    def _submit(
+        self, call: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        if not self._opened:
+            raise _not_open(call.__name__)
+        return self._writes.submit((call, args))
+
+    async def _load(self, handles: list[str]) -> Sequence[SessionRecord | BaseException | None]:
+        return await self._read(load_together, handles)
+
+    async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
+        return await self._reader.perform(call, self.clock(), argument)
+
+    async def _write(self, calls: list[Call]) -> Sequence[Any]:
+        results = await self._writer.perform(run_together, self.clock(), calls)
+        self._checkpoints.wrote(len(calls))
+        return results
+
+    async def _checkpoint(self) -> int:
+        # A purge may ask for it while the file is being closed.
+        return await self._mover.perform(checkpoint, self.synchronous) if self._opened else 0
+
+
+def _not_open(operation: str) -> AdapterError:
+    return AdapterError(
+        operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+    )
+
+
+class _Connection(aiosqlite.Connection):
+    """aiosqlite's connection, which runs a whole batch in one trip to its thread."""
+
+    @classmethod
+    async def connect(cls, path: str) -> _Connection:
+        connection = cls(partial(_connect, path), iter_chunk_size=64)
+        opening = asyncio.ensure_future(connection)
+        try:
+            return cast("_Connection", await asyncio.shield(opening))
+        except asyncio.CancelledError:
+            # The thread is opening the file all the same: what it opens has to be closed.
+            await asyncio.gather(opening, return_exceptions=True)
+            await connection.close()
+            raise
+
+    async def perform(
+        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        execute: Callable[..., Awaitable[T]] = self._execute
+        return await execute(function, self._conn, *args, **kwargs)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    # Text comes as the bytes that are stored: what is not UTF-8 is a corrupt record, not a store that fails.
+    database.text_factory = bytes
+    return database
+
+
+def _create_private_file(path: str) -> None:
+    """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

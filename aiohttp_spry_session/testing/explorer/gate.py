@@ -1,0 +1,184 @@
+"""The scheduler of the explorer: every store call of every actor waits until it is let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ...adapter import SessionAdapter
+from ...record import SessionRecord
+
+__all__ = ["ACTOR", "Call", "Gate", "Scheduler"]
+
+T = TypeVar("T")
+
+ACTOR: ContextVar[str] = ContextVar("actor", default="")
+"""Which actor the running task is; the calls of a task that is none are not held up."""
+
+_QUIET_TURNS = 8
+"""So many turns of the loop an actor may take from one store call to the next, or to the wait for another actor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A store call that came back, in the order in which the store carried them out."""
+
+    actor: str
+    method: str
+    handle: str
+    outcome: object
+    """What it returned; the exception that it raised."""
+    now: float
+    """The time, in Unix seconds, when it was carried out."""
+    record: SessionRecord | None = None
+    new: str = ""
+    inner: bool = False
+    """Whether it is a part of another call, which the base class makes of it."""
+
+
+class Scheduler:
+    """Lets exactly one store call go at a time, and asks ``choose`` which.
+
+    :param choose: gets the actors that wait at the gate, sorted, and returns the position of one of them.
+    """
+
+    def __init__(self, choose: Callable[[Sequence[str]], int]) -> None:
+        self._choose = choose
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._unfinished: set[str] = set()
+        self._busy: asyncio.Future[None] | None = None
+        self._moves = 0
+
+    async def pass_gate(self, actor: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Wait for this actor's turn, then carry the call out."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[actor] = turn
+        self._moves += 1
+        await turn
+        try:
+            return await call()
+        finally:
+            if self._busy is not None and not self._busy.done():
+                self._busy.set_result(None)
+
+    async def run(self, actors: Mapping[str, Callable[[], Awaitable[T]]]) -> dict[str, T]:
+        """Run the actors to their ends; return what they returned. ``RuntimeError`` where they wait for each other."""
+        self._unfinished = set(actors)
+        tasks = {name: asyncio.create_task(self._act(name, act)) for name, act in actors.items()}
+        try:
+            while await self._settle():
+                if not self._waiting:
+                    raise RuntimeError(f"these wait for each other, or for something else: {sorted(self._unfinished)}")
+                await self._let_go()
+            return {name: await task for name, task in tasks.items()}
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+    async def _act(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
+        ACTOR.set(name)
+        try:
+            return await act()
+        finally:
+            self._unfinished.discard(name)
+            self._moves += 1
+
+    async def _let_go(self) -> None:
+        names = sorted(self._waiting)
+        turn = self._waiting.pop(names[self._choose(names)])
+        self._busy = asyncio.get_running_loop().create_future()
+        turn.set_result(None)
+        await self._busy
+
+    async def _settle(self) -> bool:
+        """Wait until every actor is at the gate, has ended, or waits for another one; return whether any goes on."""
+        seen, quiet = self._moves, 0
+        while quiet < _QUIET_TURNS and len(self._waiting) < len(self._unfinished):
+            await asyncio.sleep(0)
+            seen, quiet = (seen, quiet + 1) if seen == self._moves else (self._moves, 0)
+        return bool(self._unfinished)
+
+
+class Gate(SessionAdapter):
+    """An adapter in front of another one: each call is a step of the scheduler.
+
+    A method that the adapter leaves to its base class is broken up into the calls which the base class makes of it,
+    for these are what other requests can come between.
+    """
+
+    def __init__(self, adapter: SessionAdapter) -> None:
+        super().__init__(expiration=adapter.expiration)
+        self._adapter = adapter
+        self.scheduler: Scheduler | None = None
+        self.calls: list[Call] = []
+        self._composing: set[str] = set()
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        return await self._step("load", handle, lambda: self._adapter.load(handle))
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        return await self._step("create", handle, lambda: self._adapter.create(handle, record), record)
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        return await self._step("update", handle, lambda: self._adapter.update(handle, record), record)
+
+    async def destroy(self, handle: str) -> None:
+        await self._step("destroy", handle, lambda: self._adapter.destroy(handle))
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        if type(self._adapter).renew is SessionAdapter.renew:
+            return await self._compose("renew", handle, super().renew(handle, expires_at))
+        return await self._step("renew", handle, lambda: self._adapter.renew(handle, expires_at))
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        if type(self._adapter).rotate is SessionAdapter.rotate:
+            return await self._compose("rotate", old, super().rotate(old, new, record, retired), record, new)
+        return await self._step("rotate", old, lambda: self._adapter.rotate(old, new, record, retired), record, new)
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        return await self._step("find", "", lambda: self._adapter.find(owner))
+
+    async def _step(
+        self,
+        method: str,
+        handle: str,
+        call: Callable[[], Awaitable[T]],
+        record: SessionRecord | None = None,
+        new: str = "",
+    ) -> T:
+        actor = ACTOR.get()
+
+        async def carry_out() -> T:
+            outcome: object = None
+            try:
+                result = await call()
+                outcome = result
+            except Exception as error:
+                outcome = error
+                raise
+            finally:
+                self._note(Call(actor, method, handle, outcome, self.clock(), record, new, actor in self._composing))
+            return result
+
+        if not actor or self.scheduler is None:
+            return await carry_out()
+        return await self.scheduler.pass_gate(actor, carry_out)
+
+    async def _compose(
+        self, method: str, handle: str, steps: Awaitable[T], record: SessionRecord | None = None, new: str = ""
+    ) -> T:
+        actor = ACTOR.get()
+        self._composing.add(actor)
+        try:
+            result = await steps
+        finally:
+            self._composing.discard(actor)
+        self._note(Call(actor, method, handle, result, self.clock(), record, new))
+        return result
+
+    def _note(self, call: Call) -> None:
+        self.calls.append(call)

@@ -1,0 +1,188 @@
+"""One schedule of the explorer: a new session, actors that work on it through the middleware, and what is left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from http.cookies import SimpleCookie
+from typing import Any, Literal
+
+from aiohttp import hdrs, web
+from aiohttp.test_utils import make_mocked_request
+
+from ...adapter import SessionAdapter
+from ...codec import unpack
+from ...events import SessionEvent
+from ...identifiers import generate_identifier, handle_of
+from ...manager import SessionManager
+from ...middleware import get_session, session_middleware
+from ..clock import FakeClock
+from .gate import ACTOR, Gate, Scheduler
+from .laws import Answer, History
+from .operations import VALUES, Kind, Operation, Scene, Values
+
+__all__ = ["Stage", "Start"]
+
+Start = Literal["live", "grace", "retired"]
+
+_AGE = 0.6
+"""The session's age when the actors begin, in lifetimes: past the half, where rolling managers renew."""
+_JUMP = 0.45
+"""How far the clock moves on: past the end of a session that was not renewed, not to the half of one that was."""
+_GRACE = 60.0
+_PROBE = Operation("probe")
+
+
+def _fill(values: Values, actor: str) -> None:
+    values.update(VALUES)
+
+
+class Stage:
+    """Where schedules are played; the store keeps nothing of one when it is cleaned.
+
+    :param options: of the managers, one for each process.
+    """
+
+    def __init__(
+        self, adapter: SessionAdapter, *, life: float, start: Start, processes: int, options: Mapping[str, Any]
+    ) -> None:
+        self._adapter = adapter
+        self._life = life
+        self._start = start
+        self._processes = processes
+        self._options = options
+        self._clock = FakeClock()
+        self._template = make_mocked_request("GET", "/")
+        self._gate = Gate(adapter)
+        self._managers: list[SessionManager] = []
+        self._answers: dict[str, Answer] = {}
+
+    async def play(self, operations: Mapping[str, Operation], scheduler: Scheduler) -> History:
+        """Let each actor do its operation, in an order that the scheduler chooses."""
+        rolling = any(operation.rolling for operation in operations.values())
+        self._gate = Gate(self._adapter)
+        self._managers = [self._manager(rolling=rolling) for _ in range(self._processes)]
+        self._adapter.clock = self._clock
+        began = self._clock.now
+        owner = generate_identifier()
+        old, current = await self._set_up(owner)
+        acts: dict[str, Callable[[], Awaitable[None]]] = {}
+        for number, (actor, operation) in enumerate(operations.items()):
+            manager = self._managers[number % self._processes]
+            presented = current if number % 2 else old
+            if operation.kind is Kind.FORGED:
+                presented = generate_identifier()
+            self._answers[actor] = Answer(actor, operation, self._clock.now, presented)
+            scene = Scene(actor, manager, handle_of(presented), owner)
+            acts[actor] = partial(self._act, self._answers[actor], scene, scheduler)
+        self._gate.scheduler = scheduler
+        await scheduler.run(acts)
+        self._gate.scheduler = None
+        calls = list(self._gate.calls)
+        identifiers = {old, current, *(answer.cookie for answer in self._answers.values() if answer.cookie)}
+        return History(
+            setup=Operation("set up", apply=_fill, grace=_GRACE if self._start == "grace" else 0.0),
+            presented=current,
+            life=self._life,
+            began=began,
+            now=self._clock.now,
+            answers=self._answers,
+            calls=calls,
+            stored={handle: await self._stored(handle) for handle in self._handles()},
+            probes={identifier: await self._probe(identifier) for identifier in identifiers},
+        )
+
+    def tell(self) -> str:
+        """Return what happened, a line for each call, with short names for the handles."""
+        names: dict[str, str] = {}
+        lines = [f"{answer.actor}: {answer.operation.name}" for answer in self._answers.values()]
+        for call in self._gate.calls:
+            handles = [names.setdefault(handle, f"s{len(names)}") for handle in (call.handle, call.new) if handle]
+            version = "" if call.record is None else f" v{call.record.version}"
+            outcome = call.outcome if isinstance(call.outcome, bool) else type(call.outcome).__name__
+            inner = "  " if call.inner else ""
+            lines.append(f"  {inner}{call.actor or '-'} {call.method} {' '.join(handles)}{version} -> {outcome}")
+        for answer in self._answers.values():
+            events = [f"{event.name}/{event.reason}" for event in answer.events]
+            lines.append(f"{answer.actor}: {answer.status} {answer.result!r} cookie={answer.cookie!r} {events}")
+        return "\n".join(lines)
+
+    async def clean(self) -> None:
+        """Remove from the store what the last schedule left there."""
+        for handle in self._handles():
+            await self._adapter.destroy(handle)
+
+    def _manager(self, *, rolling: bool) -> SessionManager:
+        options: dict[str, Any] = {"timeout": None, "rolling": rolling, **self._options}
+        manager = SessionManager(self._gate, clock=self._clock, **options)
+        for name in ("created", "renewed", "rotated", "destroyed", "rejected"):
+            getattr(manager, f"on_{name}").append(self._note)
+        return manager
+
+    async def _note(self, event: SessionEvent) -> None:
+        if (answer := self._answers.get(ACTOR.get())) is not None:
+            answer.events.append(event)
+
+    async def _set_up(self, owner: str) -> tuple[str, str]:
+        """Start the session; return the identifiers that even and odd actors present."""
+        self._answers = {}
+        manager = self._managers[0]
+        life = manager.begin(())
+        session = manager.session(life)
+        for key, value in VALUES.items():
+            await session.set(key, value)
+        await session.bind(owner)
+        old = session.identifier
+        self._clock.advance(self._life * _AGE)
+        if self._start != "live":
+            await session.rotate(grace=_GRACE if self._start == "grace" else 0.0)
+        return old, session.identifier
+
+    async def _act(self, answer: Answer, scene: Scene, scheduler: Scheduler) -> None:
+        operation = answer.operation
+        if operation.kind is Kind.CLOCK:
+            await scheduler.pass_gate(answer.actor, self._let_time_pass)
+        elif operation.outside is not None:
+            answer.result = await operation.outside(scene)
+        else:
+            await self._request(answer, scene)
+
+    async def _let_time_pass(self) -> None:
+        self._clock.advance(self._life * _JUMP)
+
+    async def _request(self, answer: Answer, scene: Scene) -> None:
+        async def handler(request: web.Request) -> web.Response:
+            answer.result = await answer.operation.run(get_session(request), scene)
+            return web.Response()
+
+        request = self._template.clone(headers={hdrs.COOKIE: f"{scene.manager.name}={answer.presented}"})
+        try:
+            response = await session_middleware(scene.manager)(request, handler)
+        except web.HTTPException as raised:
+            response = raised
+        answer.status = response.status
+        cookies: SimpleCookie = SimpleCookie("; ".join(response.headers.getall(hdrs.SET_COOKIE, ())))
+        if scene.manager.name in cookies:
+            answer.cookie = cookies[scene.manager.name].value
+
+    def _handles(self) -> Sequence[str]:
+        written = [
+            handle
+            for call in self._gate.calls
+            if call.method in {"create", "rotate"} and call.outcome is True
+            for handle in (call.handle, call.new)
+            if handle
+        ]
+        return list(dict.fromkeys(written))
+
+    async def _stored(self, handle: str) -> Values | None:
+        record = await self._adapter.load(handle)
+        if record is None or record.retired or record.is_expired(self._clock.now):
+            return None
+        return {key: json.loads(value) for key, value in unpack(record.payload).items()}
+
+    async def _probe(self, identifier: str) -> Any:
+        answer = Answer("", _PROBE, self._clock.now, identifier)
+        await self._request(answer, Scene("", self._managers[0], "", ""))
+        return answer.result

@@ -1,0 +1,336 @@
+"""The explorer notices when a fence is taken away: each break of the library or of a store breaks a law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from aiohttp_spry_session import SessionEndedError, SessionRecord
+from aiohttp_spry_session.commits import Commits, LostError
+from aiohttp_spry_session.events import Events
+from aiohttp_spry_session.guard import Ended, GuardedStore
+from aiohttp_spry_session.identifiers import IdentifierSource
+from aiohttp_spry_session.lifecycle import Lifecycle
+from aiohttp_spry_session.state import CookieAction, Status
+from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
+
+from ...minimal import PlainAdapter
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_version_fence(patch: pytest.MonkeyPatch) -> None:
+    """``update`` overwrites a newer record."""
+
+    async def update(self: PlainAdapter, handle: str, record: SessionRecord) -> bool:
+        if self.live(handle) is None:
+            return False
+        self.records[handle] = record
+        return True
+
+    patch.setattr(PlainAdapter, "update", update)
+
+
+def update_creates(patch: pytest.MonkeyPatch) -> None:
+    """``update`` creates a record that is not there."""
+    original = PlainAdapter.update
+
+    async def update(self: PlainAdapter, handle: str, record: SessionRecord) -> bool:
+        return await original(self, handle, record) or await self.create(handle, record)
+
+    patch.setattr(PlainAdapter, "update", update)
+
+
+def renew_revives(patch: pytest.MonkeyPatch) -> None:
+    """``renew`` extends a retired record too."""
+
+    async def renew(self: PlainAdapter, handle: str, expires_at: float | None) -> bool:
+        current = await self.load(handle)
+        if current is not None:
+            self.records[handle] = replace(current, expires_at=expires_at)
+        return current is not None
+
+    patch.setattr(PlainAdapter, "renew", renew)
+
+
+def rotate_has_no_fence(patch: pytest.MonkeyPatch) -> None:
+    """``rotate`` moves whatever it finds."""
+
+    async def rotate(self: PlainAdapter, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        self.records[new] = record
+        self.records[old] = retired
+        return True
+
+    patch.setattr(PlainAdapter, "rotate", rotate)
+
+
+def rotate_leaves_the_old(patch: pytest.MonkeyPatch) -> None:
+    """``rotate`` leaves the old record live."""
+
+    async def rotate(self: PlainAdapter, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        self.records[new] = record
+        return True
+
+    patch.setattr(PlainAdapter, "rotate", rotate)
+
+
+def rotate_stores_nothing(patch: pytest.MonkeyPatch) -> None:
+    """``rotate`` removes the old record, and stores no new one."""
+
+    async def rotate(self: PlainAdapter, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        del self.records[old]
+        return True
+
+    patch.setattr(PlainAdapter, "rotate", rotate)
+
+
+def load_misses(patch: pytest.MonkeyPatch) -> None:
+    """``load`` does not find what is there."""
+
+    async def load(self: PlainAdapter, handle: str) -> SessionRecord | None:
+        return None
+
+    patch.setattr(PlainAdapter, "load", load)
+
+
+def create_overwrites(patch: pytest.MonkeyPatch) -> None:
+    """``create`` overwrites, and the generator repeats itself."""
+
+    async def create(self: PlainAdapter, handle: str, record: SessionRecord) -> bool:
+        self.records[handle] = record
+        return True
+
+    patch.setattr(PlainAdapter, "create", create)
+    patch.setattr(IdentifierSource, "_checked", lambda self, made: "always-the-same")
+
+
+def create_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    """``create`` answers that it stored what it did not."""
+    original = PlainAdapter.create
+
+    async def create(self: PlainAdapter, handle: str, record: SessionRecord) -> bool:
+        return bool(self.records) or await original(self, handle, record)
+
+    patch.setattr(PlainAdapter, "create", create)
+
+
+def expiry_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    """The store takes expired records for live ones."""
+    patch.setattr(SessionRecord, "is_expired", lambda self, now: False)
+
+
+def end_has_no_fence(patch: pytest.MonkeyPatch) -> None:
+    """``destroy`` and ``revoke`` look where the session is, and delete it there."""
+
+    async def end(self: Any, handle: str) -> Ended | None:
+        trail = await self.trail(handle)
+        record = await self.load(trail[-1])
+        for past in trail:
+            await self._call("destroy", self._adapter.destroy, past)
+        return None if record is None else Ended(trail[-1], record.owner)
+
+    patch.setattr(GuardedStore, "end", end)
+
+
+def end_follows_nothing(patch: pytest.MonkeyPatch) -> None:
+    """``destroy`` and ``revoke`` delete the record under the handle that they know."""
+
+    async def end(self: Any, handle: str) -> Ended | None:
+        await self._call("destroy", self._adapter.destroy, handle)
+        return Ended(handle, None)
+
+    patch.setattr(GuardedStore, "end", end)
+
+
+def stale_values_are_committed(patch: pytest.MonkeyPatch) -> None:
+    """A commit that lost a race takes over the new version, but not the new values."""
+    original = Commits._refresh
+
+    async def refresh(self: Any) -> None:
+        values = self.values
+        await original(self)
+        self.values = values
+
+    patch.setattr(Commits, "_refresh", refresh)
+
+
+def commits_give_up(patch: pytest.MonkeyPatch) -> None:
+    """A commit that lost a race is dropped, and nobody is told."""
+
+    async def retry(self: Any, attempt: Any) -> None:
+        pass
+
+    patch.setattr(Commits, "_retry", retry)
+
+
+def conflicts_are_answered_after_the_write(patch: pytest.MonkeyPatch) -> None:
+    """An atomic operation takes effect, and says that the session has ended."""
+    original = Commits._write
+
+    async def write(self: Any, *details: Any) -> bool:
+        await original(self, *details)
+        raise LostError("ended")
+
+    patch.setattr(Commits, "_write", write)
+
+
+def rejections_are_silent(patch: pytest.MonkeyPatch) -> None:
+    """``on_rejected`` does not fire."""
+    original = Events.emit
+
+    async def emit(self: Any, name: Any, *details: Any, **more: Any) -> None:
+        if name != "rejected":
+            await original(self, name, *details, **more)
+
+    patch.setattr(Events, "emit", emit)
+
+
+def lost_sessions_are_started_again(patch: pytest.MonkeyPatch) -> None:
+    """A write to a session that ended meanwhile is created anew."""
+    original = Commits.save
+
+    async def commit(self: Any) -> None:
+        values = dict(self.values)
+        try:
+            await original(self)
+        except SessionEndedError:
+            self._identifier = None
+            await self._create(values, reason="started")
+
+    patch.setattr(Commits, "commit", commit)
+
+
+def dropped_changes_remove_the_cookie(patch: pytest.MonkeyPatch) -> None:
+    """A response whose changes were dropped removes the cookie."""
+    original = Commits.commit
+
+    async def commit(self: Any) -> None:
+        await original(self)
+        if self.status is Status.ENDED:
+            self.cookie = CookieAction.EXPIRE
+
+    patch.setattr(Commits, "commit", commit)
+
+
+def every_commit_sends_the_cookie(patch: pytest.MonkeyPatch) -> None:
+    """Every response that changed something carries the cookie."""
+    original = Commits.commit
+
+    async def commit(self: Any) -> None:
+        await original(self)
+        if self.status is Status.LIVE:
+            self.cookie = CookieAction.SEND
+
+    patch.setattr(Commits, "commit", commit)
+
+
+def reads_send_the_cookie(patch: pytest.MonkeyPatch) -> None:
+    """Every response carries the cookie."""
+    original = Lifecycle.look_up
+
+    async def look_up(self: Any) -> None:
+        await original(self)
+        if self.status is Status.LIVE:
+            self.cookie = CookieAction.SEND
+
+    patch.setattr(Lifecycle, "look_up", look_up)
+
+
+def retired_identifiers_start_sessions(patch: pytest.MonkeyPatch) -> None:
+    """A plain write under a rotated-away identifier starts a session."""
+    original = Lifecycle.look_up
+
+    async def look_up(self: Any) -> None:
+        await original(self)
+        if self.status is Status.RETIRED:
+            self.status = Status.ABSENT
+
+    patch.setattr(Lifecycle, "look_up", look_up)
+
+
+def rotations_lose_their_cookie(patch: pytest.MonkeyPatch) -> None:
+    """The response of a rotation does not carry the new identifier."""
+    original = Lifecycle._move
+
+    async def move(self: Any, *details: Any) -> None:
+        await original(self, *details)
+        self.cookie = CookieAction.KEEP
+
+    patch.setattr(Lifecycle, "_move", move)
+
+
+def successors_are_followed_without_a_grace(patch: pytest.MonkeyPatch) -> None:
+    """A rotated-away identifier leads to the session for as long as it is remembered."""
+    original = GuardedStore.follow
+
+    async def follow(self: Any, handle: str, record: Any) -> Any:
+        last = (await self.trail(handle))[-1]
+        return await original(self, last, await self.load(last))
+
+    patch.setattr(GuardedStore, "follow", follow)
+
+
+def graces_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    """A request within the grace of its identifier does not know that it is."""
+    original = Lifecycle.look_up
+
+    async def look_up(self: Any) -> None:
+        await original(self)
+        self.follows = False
+
+    patch.setattr(Lifecycle, "look_up", look_up)
+
+
+BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
+    (no_version_fence, ("increment", "increment"), "live", "no lost update"),
+    (no_version_fence, ("pop", "pop"), "live", "no lost update"),
+    (no_version_fence, ("set", "remove"), "live", "no lost update"),
+    (update_creates, ("set", "destroy"), "live", "no resurrection"),
+    (update_creates, ("update", "revoke"), "live", "no resurrection"),
+    (renew_revives, ("renew", "rotate"), "live", "no resurrection"),
+    (rotate_has_no_fence, ("rotate", "rotate"), "live", "no resurrection"),
+    (rotate_has_no_fence, ("bind", "set"), "live", "no lost update"),
+    (rotate_leaves_the_old, ("rotate", "read"), "live", "no resurrection"),
+    (rotate_leaves_the_old, ("rotate",), "live", "one successor"),
+    (rotate_stores_nothing, ("rotate",), "live", "no lost session"),
+    (load_misses, ("read",), "live", "no lost session"),
+    (create_overwrites, ("forged set",), "live", "no lost session"),
+    (conflicts_are_answered_after_the_write, ("increment",), "live", "all or nothing"),
+    (create_does_nothing, ("forged set",), "live", "no lost update"),
+    (expiry_is_ignored, ("set", "expiry"), "live", "no resurrection"),
+    (end_has_no_fence, ("destroy", "rotate"), "live", "a logout logs out"),
+    (end_has_no_fence, ("revoke", "bind"), "live", "a logout logs out"),
+    (end_follows_nothing, ("destroy", "rotate"), "live", "a logout logs out"),
+    (end_follows_nothing, ("revoke",), "retired", "a logout logs out"),
+    (stale_values_are_committed, ("set", "increment"), "live", "no lost update"),
+    (commits_give_up, ("set", "set"), "live", "no lost update"),
+    (rejections_are_silent, ("set", "destroy"), "live", "no lost update"),
+    (lost_sessions_are_started_again, ("set", "destroy"), "live", "a logout logs out"),
+    (lost_sessions_are_started_again, ("set", "expiry"), "live", "no resurrection"),
+    (dropped_changes_remove_the_cookie, ("set", "rotate"), "live", "no clobbered cookie"),
+    (every_commit_sends_the_cookie, ("set",), "live", "no clobbered cookie"),
+    (reads_send_the_cookie, ("read",), "live", "no clobbered cookie"),
+    (retired_identifiers_start_sessions, ("set",), "retired", "no clobbered cookie"),
+    (rotations_lose_their_cookie, ("rotate",), "live", "no clobbered cookie"),
+    (graces_are_not_noticed, ("rotate with grace",), "grace", "one successor"),
+    (successors_are_followed_without_a_grace, ("read",), "retired", "no resurrection"),
+]
+
+
+@pytest.mark.parametrize(
+    ("broken", "operations", "start", "law"),
+    BREAKS,
+    ids=[f"{case[0].__name__}: {', '.join(case[1])}" for case in BREAKS],
+)
+async def test_a_break_is_noticed(
+    broken: Break, operations: tuple[str, ...], start: Any, law: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order of these operations breaks the law, and none does with the library as it is."""
+    explorer = Explorer(PlainAdapter(), start=start)
+    await explorer.explore(*operations)
+    broken(monkeypatch)
+    with pytest.raises(BrokenLawError, match=f"^{law}: "):
+        await explorer.explore(*operations)
