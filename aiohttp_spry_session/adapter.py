@@ -62,8 +62,12 @@ class SessionAdapter(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def destroy(self, handle: str) -> None:
-        """Remove the record, live or retired; it is gone when this returns. Removing what is not there is fine."""
+    async def destroy(self, handle: str) -> bool:
+        """Remove the record; it is gone when this returns. Return whether there was a live or retired one.
+
+        Of several that remove one record exactly one is told that it did. Removing what is not there is fine. It has to
+        work on a store that is full: a logout needs no room.
+        """
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         """Move the end of a live record, never to an earlier time; ``False`` when it is gone.

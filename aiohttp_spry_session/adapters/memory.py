@@ -96,11 +96,13 @@ class MemorySessionAdapter(SessionAdapter):
         self._put(handle, record)
         return True
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, handle: str) -> bool:
         record = self._records.get(handle)
-        if record is not None:
-            self._forget(handle, record)
-            self._tidy(self._slice_of(record))
+        if record is None:
+            return False
+        self._forget(handle, record)
+        self._tidy(self._slice_of(record))
+        return not record.is_expired(self.clock())
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         current = self._get(handle)
