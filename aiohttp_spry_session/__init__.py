@@ -18,8 +18,9 @@ from .exceptions import (
 from .identifiers import generate_identifier
 from .keys import SessionKey
 from .manager import SessionInfo, SessionManager
-from .middleware import SESSION, get_session, session_middleware, setup
+from .middleware import get_session, session_middleware, setup
 from .record import SessionRecord
+from .request_key import SESSION
 from .session import Session
 from .urls import adapter_from_url
 

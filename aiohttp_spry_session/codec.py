@@ -13,9 +13,7 @@ from zlib import crc32
 
 import msgspec
 
-from .exceptions import SessionTooLargeError
-
-__all__ = ["Codec", "JSONCodec", "pack", "read_codec", "unpack"]
+__all__ = ["Codec", "JSONCodec", "entry_size", "pack", "packed_size", "read_codec", "unpack"]
 
 _MAX_DEPTH = 64
 # Left as they are, to be noticed as mapping keys: turned into str, two keys could become one (CVE-2026-25480).
@@ -91,16 +89,26 @@ def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type)
 
 
-def pack(values: dict[str, bytes], limit: int | None = None) -> bytes:
-    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map.
-
-    :raises SessionTooLargeError: where it takes more than ``limit`` bytes.
-    """
+def pack(values: dict[str, bytes]) -> bytes:
+    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map."""
     body = _pack(values)
-    payload = _header.pack(_FORMAT, crc32(body)) + body
-    if limit is not None and len(payload) > limit:
-        raise SessionTooLargeError(len(payload), limit)
-    return payload
+    return _header.pack(_FORMAT, crc32(body)) + body
+
+
+def packed_size(count: int, entries: int) -> int:
+    """Return the length of the payload of so many entries, whose sizes add up to ``entries``."""
+    return _header.size + (1 if count < 16 else 3 if count < 65536 else 5) + entries
+
+
+def entry_size(key: str, value: bytes) -> int:
+    """Return how many bytes a key and its value take in a payload (MessagePack, str and bin formats)."""
+    name, data = len(key) if key.isascii() else len(key.encode()), len(value)
+    return (
+        (1 if name < 32 else 2 if name < 256 else 3 if name < 65536 else 5)
+        + name
+        + (2 if data < 256 else 3 if data < 65536 else 5)
+        + data
+    )
 
 
 def unpack(payload: bytes) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,19 +15,19 @@ from aiosignal import Signal
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec, unpack
-from .commits import report_corrupt
 from .cookies import CookieWriter, SameSite, is_cookie_value
 from .events import Events, SessionEvent
-from .guard import GuardedStore
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
-from .lifecycle import Lifecycle
 from .options import read_flag, read_lifetime, read_max_bytes, read_timeout
 from .policy import Policy, to_datetime
 from .record import SessionRecord
+from .request.driver import Driver, report_corrupt
+from .request.state import SessionState
 from .session import Session, check_owner
-from .state import Services
+from .store.guard import GuardedStore
+from .store.trails import Trails
 
-__all__ = ["SessionInfo", "SessionManager"]
+__all__ = ["Requests", "SessionInfo", "SessionManager", "check_manager", "requests_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,25 @@ class SessionInfo:
     created_at: datetime
     expires_at: datetime | None
     values: dict[str, Any]
+
+
+class Requests:
+    """What of a manager the request cycle needs: the middleware, and tests that stand in for it."""
+
+    def __init__(
+        self, driver: Driver, cookies: CookieWriter, policy: Policy, codec: Codec, clock: Callable[[], float]
+    ) -> None:
+        self.driver = driver
+        self.cookies = cookies
+        self.session: Callable[[SessionState], Session] = partial(Session, driver, codec)
+        """Returns what the handler sees of a request's session."""
+        self._policy = policy
+        self._clock = clock
+
+    def max_age(self, state: SessionState) -> int | None:
+        """Return the ``Max-Age`` of a session's cookie, in seconds."""
+        expires_at = None if state.record is None else state.record.expires_at
+        return self._policy.max_age(expires_at, self._clock())
 
 
 class SessionManager:
@@ -96,7 +115,7 @@ class SessionManager:
             raise ValueError(f"adapter must be a SessionAdapter or None, not {type(adapter).__name__}")
         if not callable(clock):
             raise ValueError("clock must be a callable that returns Unix seconds")
-        self.cookie_writer = CookieWriter(
+        cookies = CookieWriter(
             name=name,
             domain=domain,
             path=path,
@@ -126,14 +145,11 @@ class SessionManager:
         self.adapter.clock = clock
         self._events = Events(self)
         self._store = GuardedStore(adapter, clock, self.timeout)
+        self._trails = Trails(self._store, clock)
         self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
-        identifiers = IdentifierSource(identifier_generator, max_length=self.cookie_writer.max_value_length)
-        services = Services(self._store, self._policy, identifiers, self._events, clock)
-        # Made once: the middleware calls both for every request.
-        self.begin: Callable[[Sequence[str]], Lifecycle] = partial(Lifecycle, services)
-        """Returns the session of a request that presented these identifiers; for the middleware."""
-        self.session: Callable[[Lifecycle], Session] = partial(Session, self.codec)
-        """Returns what the handler sees of a session; for the middleware."""
+        identifiers = IdentifierSource(identifier_generator, max_length=cookies.max_value_length)
+        driver = Driver(self._store, self._trails, self._policy, identifiers, self._events, clock)
+        self._requests = Requests(driver, cookies, self._policy, self.codec, clock)
 
     @property
     def on_created(self) -> Signal[SessionEvent]:
@@ -160,11 +176,6 @@ class SessionManager:
         """An identifier was not accepted, or a request's changes were dropped (ASVS 16.3.3)."""
         return self._events.rejected
 
-    def max_age(self, life: Lifecycle) -> int | None:
-        """Return the ``Max-Age`` of a session's cookie, in seconds; for the middleware."""
-        expires_at = None if life.record is None else life.record.expires_at
-        return self._policy.max_age(expires_at, self.clock())
-
     async def find(self, owner: str) -> list[SessionInfo]:
         """Return an owner's live sessions, the newest first (ASVS 7.5.2).
 
@@ -186,7 +197,7 @@ class SessionManager:
         :raises AdapterError: where the store failed.
         """
         # What comes from a form may be anything; a store need not even be able to express it.
-        ended = await self._store.end(handle) if is_cookie_value(handle) else None
+        ended = await self._trails.end(handle) if is_cookie_value(handle) else None
         if ended is None:
             return False
         await self._events.emit("destroyed", ended.handle, ended.owner, reason="revoke")
@@ -208,7 +219,7 @@ class SessionManager:
         for _ in range(2):
             found = await self._store.find(owner)
             # Asked after the look, the trail has whatever handle the kept session was found under.
-            kept = [] if keep is None else await self._store.trail(keep.handle)
+            kept = [] if keep is None else await self._trails.trail(keep.handle)
             for handle in found:
                 if handle not in kept:
                     ended += await self.revoke(handle)
@@ -251,3 +262,23 @@ class SessionManager:
             expires_at=None if record.expires_at is None else to_datetime(record.expires_at),
             values=values,
         )
+
+
+def requests_of(manager: SessionManager) -> Requests:
+    """Return what the request cycle needs of a manager."""
+    return manager._requests  # noqa: SLF001 - no user of a manager needs it
+
+
+def check_manager(manager: object) -> SessionManager:
+    """Return the manager; ``ValueError`` for anything else, with what helps."""
+    if isinstance(manager, SessionManager):
+        return manager
+    if isinstance(manager, SessionAdapter):
+        raise ValueError(
+            f"setup needs a SessionManager, not a {type(manager).__name__}: "
+            "setup(app, SessionManager(adapter)) with that adapter"
+        )
+    raise ValueError(
+        f"setup needs a SessionManager, not {'None' if manager is None else f'a {type(manager).__name__}'}: "
+        "setup(app, SessionManager()) keeps sessions in memory"
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextvars import ContextVar
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
@@ -16,27 +14,12 @@ from aiohttp.typedefs import Handler, Middleware
 from .cookies import add_vary_cookie, read_cookie
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
-from .lifecycle import Lifecycle
-from .manager import SessionManager
+from .manager import SessionManager, check_manager, requests_of
+from .request.state import KEEP, UNLOADED, CookieAction, SessionState
+from .request_key import NamedKey
 from .session import Session
-from .state import KEEP, UNLOADED, CookieAction
 
-__all__ = ["SESSION", "get_session", "session_middleware", "setup"]
-
-
-class _NamedRequestKey(str):
-    """A typed request key that its plain name finds too.
-
-    ``request["session"]`` and ``request[SESSION]`` are one entry, since this is a ``str``; and since it says to be a
-    ``RequestKey``, aiohttp has nothing to warn about.
-    """
-
-    __slots__ = ()
-    __class__ = web.RequestKey  # type: ignore[assignment]
-
-
-SESSION: web.RequestKey[Session] = _NamedRequestKey("session")  # type: ignore[assignment]
-"""The typed key of ``request["session"]``."""
+__all__ = ["get_session", "managers_of", "session_middleware", "setup"]
 
 
 def get_session(request: web.Request, key: str = "session") -> Session:
@@ -61,9 +44,11 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
     background purge and clean-up.
 
     :param key: the request key; several managers with different cookie names and keys can share one application.
-    :raises ValueError: where the key or the cookie name is taken by another manager of the application.
+    :raises ValueError: where the key or the cookie name is taken by another manager of the application, and for what is
+        no manager.
     """
-    taken = app.get(_MANAGERS, {})
+    check_manager(manager)
+    taken = managers_of(app)
     for other_key, other in taken.items():
         if other_key == key or other.name == manager.name:
             raise ValueError(
@@ -89,122 +74,116 @@ def session_middleware(manager: SessionManager, *, key: str = "session") -> Midd
 _MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
 
 
-_SEEN: ContextVar[web.Request | None] = ContextVar("aiohttp_spry_session.request", default=None)
-"""The request as the middleware got it. An outer middleware may have handed on a clone, as those for reverse proxies
-do; what the clone was given is not in the request that the response is prepared for."""
+def managers_of(app: web.Application) -> dict[str, SessionManager]:
+    """Return the managers that were set up on an application itself, by their keys."""
+    managers: dict[str, SessionManager] | None = app.get(_MANAGERS)
+    return dict(managers or {})
 
 
-class _Slot:
-    """Where a manager keeps a request's session: one key, so that it notices when it is set up twice on the way."""
+_SESSIONS: WeakKeyDictionary[AbstractStreamWriter, dict[SessionManager, SessionState]] = WeakKeyDictionary()
+"""The sessions of each request that is under way: by its writer, and by manager.
 
-    def __init__(self) -> None:
-        self.key: web.RequestKey[Lifecycle] = web.RequestKey("life", Lifecycle)
-        self.users = 0
+A request and its clones have one thing in common that no other request has: the writer that the response goes to. So
 
-
-_SLOTS: WeakKeyDictionary[SessionManager, _Slot] = WeakKeyDictionary()
+- where an outer middleware hands on a clone, as those for reverse proxies do, the response hook, which is given the
+  request as it came, finds the session that the clone was given;
+- a manager that is set up twice on a request's way, on the application and on a sub-application, under one key or two,
+  has one session there, which the outer one looks up and commits;
+- several managers have a session each.
+"""
 
 
 class _Cycle:
     """One manager in the request cycle of one application."""
 
     def __init__(self, manager: SessionManager, key: str, *, hooked: bool) -> None:
-        if not isinstance(key, str) or not key:
-            raise ValueError(f"key must be a non-empty str, not {key!r}")
-        self._manager = manager
-        self._key: Any = SESSION if key == "session" else _NamedRequestKey(key)
-        self._slot = _SLOTS.setdefault(manager, _Slot())
-        self._slot.users += 1
-        self._life = self._slot.key
+        self._manager = check_manager(manager)
+        self._key = NamedKey(key)
+        self._requests = requests_of(manager)
+        self._driver = self._requests.driver
         self._hooked = hooked
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._slot.users > 1 and self._life in request:
+        sessions = _SESSIONS.setdefault(request.writer, {})
+        state = sessions.get(self._manager)
+        if state is not None:
+            request[self._key] = self._requests.session(state)
             return await handler(request)
-        manager = self._manager
+        manager, driver = self._manager, self._driver
         headers = request.headers.getall(hdrs.COOKIE, ())
-        life = manager.begin(read_cookie(headers, manager.name) if headers else ())
-        request[self._key] = manager.session(life)
-        request[self._life] = life
-        _SEEN.set(request)
-        if life.status is UNLOADED and not manager.lazy:
+        state = sessions[manager] = driver.begin(read_cookie(headers, manager.name) if headers else ())
+        request[self._key] = self._requests.session(state)
+        if state.status is UNLOADED and not manager.lazy:  # (promise 6) without a session cookie nothing is loaded
             try:
-                await life.look_up()
+                await driver.look_up(state)
             except AdapterError as error:
-                life.failure = error  # waits for the handler's first use of the session
+                state.failure = error  # waits for the handler's first use of the session
         try:
             response = await handler(request)
-            if life.dirty:
-                await life.commit()
+            if state.dirty:
+                await driver.commit(state)
         except BaseException as error:
-            raised = await self._settle(request, life, error)
+            raised = await self._settle(request, state, error)
             if not self._hooked and isinstance(raised, web.HTTPException):
-                self._write_headers(raised, life)
+                self._write_headers(raised, state)
             if raised is error:
                 raise
             raise raised from error
-        if not self._hooked and not response.prepared:
-            self._write_headers(response, life)
+        if not self._hooked and isinstance(response, web.StreamResponse) and not response.prepared:
+            self._write_headers(response, state)
         return response
 
-    async def _settle(self, request: web.Request, life: Lifecycle, error: BaseException) -> BaseException:
-        """Commit what the handler did before it raised a response, or discard it; return what is to be raised.
+    async def _settle(self, request: web.Request, state: SessionState, error: BaseException) -> BaseException:
+        """Commit what the handler did before it raised a response, or discard it (promise 8); return what to raise.
 
         A failure of the session itself becomes a response, unless another one's headers have left.
         """
         if isinstance(error, web.HTTPException):
             try:
-                if life.dirty:
-                    await life.commit()
+                if state.dirty:
+                    await self._driver.commit(state)
             except BaseException as failure:  # noqa: BLE001 - raised by the caller
                 error = failure
             else:
                 return error
-        life.discard()
+        state.discard()
         if isinstance(error, AdapterError | ConflictError):
             # The raw path: a decoded one could bring line breaks into the log (ASVS 16.4.1).
             logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error, exc_info=error)
-        return error if life.headers_sent else _answer_to(error)
+        return error if state.headers_sent else _answer_to(error)
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Commit what is pending, then write the cookie: the last moment before the headers leave."""
-        life: Lifecycle | None
-        try:
-            life = request[self._life]
-        except KeyError:
-            life = self._life_of_clone(request)
-        if life is None or life.headers_sent:
+        """Commit what is pending, then write the cookie: the last moment before the headers (promise 1, promise 7)."""
+        sessions = _SESSIONS.get(request.writer)
+        state = None if sessions is None else sessions.get(self._manager)
+        if state is None or state.headers_sent:
             return
-        if life.dirty:
+        if state.dirty:
             try:
-                await life.commit()
+                await self._driver.commit(state)
             except BaseException:
                 _forget_framing(request.writer)
                 raise
-        if life.cookie is not KEEP:
-            self._write_headers(response, life)
-        elif life.used:
+        if state.cookie is not KEEP:
+            self._write_headers(response, state)
+        elif state.used:
             add_vary_cookie(response.headers)
-        life.headers_sent = True
+        state.headers_sent = True
 
-    def _life_of_clone(self, request: web.Request) -> Lifecycle | None:
-        seen = _SEEN.get()
-        return seen.get(self._life) if seen is not None and seen.writer is request.writer else None
-
-    def _write_headers(self, response: web.StreamResponse, life: Lifecycle) -> None:
+    def _write_headers(self, response: web.StreamResponse, state: SessionState) -> None:
         headers = response.headers
-        if life.used:
+        if state.used:
             add_vary_cookie(headers)
-        if life.cookie is KEEP:
+        if state.cookie is KEEP:
             return
         if not self._hooked:
             # One that the handler set becomes a header only when the response is prepared.
             response.cookies.pop(self._manager.name, None)
-        if life.cookie is CookieAction.SEND:
-            self._manager.cookie_writer.write(headers, life.identifier, max_age=self._manager.max_age(life))
+        if state.cookie is CookieAction.SEND:
+            self._requests.cookies.write(headers, state.identifier, max_age=self._requests.max_age(state))
         else:
-            self._manager.cookie_writer.remove(headers)
+            self._requests.cookies.remove(headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

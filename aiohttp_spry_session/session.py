@@ -9,10 +9,10 @@ from typing import Any, TypeVar, overload
 from .codec import Codec
 from .exceptions import SessionNotLoadedError, SessionValueError
 from .keys import SessionKey, key_name
-from .lifecycle import Lifecycle
 from .options import read_lifetime
 from .policy import to_datetime
-from .state import UNLOADED
+from .request.driver import Driver, check_loaded
+from .request.state import UNLOADED, SessionState
 
 __all__ = ["Session"]
 
@@ -35,11 +35,12 @@ class Session:
     ``str`` nor a :class:`~aiohttp_spry_session.SessionKey`.
     """
 
-    __slots__ = ("_codec", "_life")
+    __slots__ = ("_codec", "_driver", "_state")
 
-    def __init__(self, codec: Codec, life: Lifecycle) -> None:
+    def __init__(self, driver: Driver, codec: Codec, state: SessionState) -> None:
+        self._driver = driver
         self._codec = codec
-        self._life = life
+        self._state = state
 
     @property
     def identifier(self) -> str:
@@ -85,8 +86,8 @@ class Session:
 
     async def has(self, key: str | SessionKey[Any]) -> bool:
         """Return whether the key has a value (which may be ``None``)."""
-        life = await self._use()
-        return key_name(key) in life.values
+        state = await self._use()
+        return key_name(key) in state.view.values
 
     @overload
     async def get(self, key: SessionKey[T]) -> T: ...
@@ -106,26 +107,17 @@ class Session:
 
         :raises SessionValueError: where the value cannot be read as the type.
         """
-        # The hot path: as _use and _decode, in place.
-        life = self._life
-        life.used = True
-        if life.status is UNLOADED:
-            await self._use()
-        name = key if isinstance(key, str) and key.isascii() else key_name(key)
-        data = life.values.get(name)
+        state = await self._use()
+        name = key_name(key)
+        data = state.view.values.get(name)
         if data is None:
             return _default(key, default)
-        if isinstance(key, SessionKey):
-            type = key.type  # noqa: A001
-        try:
-            return self._codec.decode(data, type)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unreadable(name, error) from error
+        return self._decode(name, data, key.type if isinstance(key, SessionKey) else type)
 
     async def keys(self) -> list[str]:
         """Return the names of all keys, in no particular order."""
-        life = await self._use()
-        return list(life.values)
+        state = await self._use()
+        return list(state.view.values)
 
     @overload
     async def set(self, key: SessionKey[T], value: T) -> None: ...
@@ -139,28 +131,20 @@ class Session:
         :raises SessionTooLargeError: where the session would pass ``max_bytes``; the old value stays.
         :raises HeadersSentError: where this would start a session after the response's headers have left.
         """
-        # The hot path: as _use and _encode, in place.
-        life = self._life
-        life.used = True
-        if life.status is UNLOADED:
-            await self._use()
-        name = key if isinstance(key, str) and key.isascii() else key_name(key)
-        try:
-            data = self._codec.encode(value)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise _unstorable(name, error) from error
-        life.put(name, data)
+        state = await self._use()
+        name = key_name(key)
+        state.put(name, self._encode(name, value))
 
     async def remove(self, key: str | SessionKey[Any]) -> None:
         """Remove the key; fine where it is not there."""
-        life = await self._use()
-        life.drop(key_name(key))
+        state = await self._use()
+        state.drop(key_name(key))
 
     async def clear(self) -> None:
         """Remove all keys that this request sees; the session goes on, empty."""
-        life = await self._use()
-        for key in list(life.values):
-            life.drop(key)
+        state = await self._use()
+        for key in list(state.view.values):
+            state.drop(key)
 
     @overload
     async def update(self, key: SessionKey[T], function: Callable[[T], T]) -> T: ...
@@ -186,7 +170,7 @@ class Session:
             current = _default(key, default) if data is None else self._decode(name, data, kind)
             return self._encode(name, function(current))
 
-        changed = await self._life.mutate(name, change)
+        changed = await self._driver.mutate(self._state, name, change)
         return None if changed is None else self._decode(name, changed, kind)
 
     @overload
@@ -231,7 +215,7 @@ class Session:
         """
         await self._use()
         name = key_name(key)
-        data = await self._life.take(name)
+        data = await self._driver.take(self._state, name)
         if data is None:
             return _default(key, default)
         return self._decode(name, data, key.type if isinstance(key, SessionKey) else Any)
@@ -245,7 +229,7 @@ class Session:
         :raises HeadersSentError: where this would start a session after the response's headers have left.
         """
         await self._use()
-        self._life.renew()
+        self._state.renew()
 
     async def rotate(self, *, grace: timedelta | float = 0) -> None:
         """Give the session a new identifier, at once; data, owner, ``created_at`` and ``expires_at`` stay (ASVS 7.2.4).
@@ -259,7 +243,7 @@ class Session:
         """
         seconds = read_lifetime("grace", grace) if grace else 0.0
         await self._use()
-        await self._life.rotate(grace=seconds or 0.0)
+        await self._driver.rotate(self._state, grace=seconds or 0.0)
 
     async def bind(self, owner: str) -> None:
         """Say whose session this is: the one call to make at login (ASVS 7.2.4).
@@ -273,7 +257,7 @@ class Session:
         :raises SessionEndedError: also where another request rotated the session first.
         """
         await self._use()
-        await self._life.bind(check_owner(owner))
+        await self._driver.bind(self._state, check_owner(owner))
 
     async def destroy(self, *, regenerate: bool = True) -> None:
         """Delete the session from the store, at once, wherever a rotation has taken it (ASVS 7.4.1).
@@ -285,17 +269,17 @@ class Session:
         :raises HeadersSentError: with ``regenerate=True``, after the response's headers have left.
         """
         await self._use()
-        await self._life.destroy(regenerate=regenerate)
+        await self._driver.destroy(self._state, regenerate=regenerate)
 
     async def load(self) -> None:
         """Look at the store now, where that has not been done yet (``lazy=True``)."""
-        self._life.used = True
-        await self._life.load()
+        self._state.used = True
+        await self._driver.load(self._state)
 
     async def save(self) -> None:
         """Commit now. Starts nothing for a visitor without a session, unless something was set."""
         await self._use()
-        await self._life.save()
+        await self._driver.save(self._state)
 
     async def reload(self) -> None:
         """Look at the store again, for WebSockets and streams; what was changed and not committed stays changed.
@@ -303,26 +287,26 @@ class Session:
         :raises SessionEndedError: where the session was destroyed, revoked or rotated, or has expired.
         """
         await self._use()
-        await self._life.reload()
+        await self._driver.reload(self._state)
 
     def __repr__(self) -> str:
-        return f"<Session {self._life.status.name.lower()}>"
+        return f"<Session {self._state.status.name.lower()}>"
 
-    async def _use(self) -> Lifecycle:
-        life = self._life
-        life.used = True
-        if life.status is UNLOADED:
-            life.check_loaded()
-            await life.load()
-        return life
+    async def _use(self) -> SessionState:
+        state = self._state
+        state.used = True
+        if state.status is UNLOADED:
+            check_loaded(state)
+            await self._driver.load(state)
+        return state
 
-    def _loaded(self) -> Lifecycle:
-        life = self._life
-        life.used = True
-        if life.status is UNLOADED:
-            life.check_loaded()
+    def _loaded(self) -> SessionState:
+        state = self._state
+        state.used = True
+        if state.status is UNLOADED:
+            check_loaded(state)
             raise SessionNotLoadedError("the session is not loaded yet: await session.load(), or any operation, first")
-        return life
+        return state
 
     def _encode(self, name: str, value: Any) -> bytes:
         try:

@@ -43,11 +43,11 @@ class Part:
 
 PARTS = {
     "values": Part(
-        ("__init__", "exceptions", "codec", "keys", "events", "policy", "urls", "identifiers", "cookies"),
+        ("__init__", "exceptions", "codec", "keys", "events", "options", "policy", "urls", "identifiers", "cookies"),
         ("tests/unit", "tests/web/test_signals.py"),
     ),
     "core": Part(
-        ("adapter", "commits", "guard", "lifecycle", "manager", "middleware", "session", "state", "timeouts"),
+        ("adapter", "manager", "middleware", "record", "request.*", "request_key", "session", "store.*"),
         ("tests/unit", "tests/web", "tests/adapters/test_memory_contract.py", "tests/testing/test_minimal_adapter.py"),
     ),
     "embedded": Part(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from multidict import CIMultiDictProxy
 
 from aiohttp_spry_session import Session, SessionAdapter, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session.manager import requests_of
 
 COOKIE = "SPRY_SESSION_ID"
 
@@ -94,6 +95,31 @@ class WatchedAdapter(SessionAdapter):
     def work(self) -> None:
         """Let everything work again."""
         self.before = self.after = None
+
+
+class Life:
+    """The session of one request without HTTP: the state, and the driver that works on it."""
+
+    def __init__(self, manager: SessionManager, presented: Sequence[str]) -> None:
+        self.requests = requests_of(manager)
+        self.driver = self.requests.driver
+        self.state = self.driver.begin(presented)
+
+    async def commit(self) -> None:
+        await self.driver.commit(self.state)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.state, name)
+
+
+def arrive(manager: SessionManager, presented: Sequence[str]) -> Life:
+    """A request that presents these identifiers."""
+    return Life(manager, presented)
+
+
+def session_of(life: Life) -> Session:
+    """What the request's handler sees."""
+    return life.requests.session(life.state)
 
 
 class Barrier:

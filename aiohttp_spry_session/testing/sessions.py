@@ -10,11 +10,10 @@ from typing import Any
 from aiohttp.test_utils import TestClient
 
 from ..identifiers import handle_of
-from ..lifecycle import Lifecycle
-from ..manager import SessionManager
-from ..middleware import _MANAGERS
+from ..manager import SessionManager, requests_of
+from ..middleware import managers_of
+from ..request.state import CookieAction, SessionState
 from ..session import Session
-from ..state import CookieAction
 
 __all__ = ["StoredSession", "start_session"]
 
@@ -67,7 +66,7 @@ class StoredSession:
         self, client: TestClient[Any, Any], *, key: str = "session", manager: SessionManager | None = None
     ) -> None:
         if manager is None:
-            manager = client.app.get(_MANAGERS, {}).get(key)
+            manager = managers_of(client.app).get(key)
         if manager is None:
             raise LookupError(f"the application has no session manager under the key {key!r}: pass manager=...")
         self.client = client
@@ -108,15 +107,16 @@ class StoredSession:
     @asynccontextmanager
     async def begin(self, presented: tuple[str, ...]) -> AsyncIterator[Session]:
         """Use the session of a request that presents these identifiers; see :meth:`request`."""
-        life = self.manager.begin(presented)
-        session = self.manager.session(life)
+        requests = requests_of(self.manager)
+        state = requests.driver.begin(presented)
+        session = requests.session(state)
         await session.load()
         try:
             yield session
             await session.save()
         finally:
             # As in a response: what took effect before an error still has its cookie.
-            self._take_cookie(life)
+            self._take_cookie(state)
 
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         """Return a value, as :meth:`~aiohttp_spry_session.Session.get` does."""
@@ -152,17 +152,18 @@ class StoredSession:
     async def _look(self) -> Session:
         """Return the session for reading: nothing is committed, so a look renews nothing and starts nothing."""
         identifier = self.identifier
-        session = self.manager.session(self.manager.begin(() if identifier is None else (identifier,)))
+        requests = requests_of(self.manager)
+        session = requests.session(requests.driver.begin(() if identifier is None else (identifier,)))
         await session.load()
         return session
 
-    def _take_cookie(self, life: Lifecycle) -> None:
+    def _take_cookie(self, state: SessionState) -> None:
         jar = self.client.session.cookie_jar
-        if life.cookie is CookieAction.EXPIRE:
+        if state.cookie is CookieAction.EXPIRE:
             jar.clear(lambda cookie: cookie.key == self.manager.name)
-        elif life.cookie is CookieAction.SEND:
+        elif state.cookie is CookieAction.SEND:
             cookie: Morsel[str] = Morsel()
-            cookie.set(self.manager.name, life.identifier, life.identifier)
+            cookie.set(self.manager.name, state.identifier, state.identifier)
             # No other attribute: Domain and Secure would keep a client on http://127.0.0.1 from sending it.
             cookie["path"] = self.manager.path or "/"
             jar.update_cookies({self.manager.name: cookie}, self.client.make_url("/"))

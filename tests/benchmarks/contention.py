@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp_spry_session import SessionManager, adapter_from_url
 
+from ..support import arrive, session_of
 from .load import percentile
 from .results import best, print_table, save
 from .stores import available, urls
@@ -45,7 +46,7 @@ async def _measure(url: str, rounds: int, commits: int) -> dict[str, Any]:
 
 async def _write(manager: SessionManager, writers: int, each: int) -> tuple[float, float]:
     """Let so many writers increment one number; return µs a commit, and the 99th percentile of a request's ms."""
-    first = manager.session(manager.begin(()))
+    first = session_of(arrive(manager, ()))
     await first.set("visits", 0)
     await first.save()
     presented = [first.identifier]
@@ -54,7 +55,7 @@ async def _write(manager: SessionManager, writers: int, each: int) -> tuple[floa
     async def work() -> None:
         for _ in range(each):
             started = time.perf_counter()
-            session = manager.session(manager.begin(presented))
+            session = session_of(arrive(manager, presented))
             await session.increment("visits")
             latencies.append((time.perf_counter() - started) * 1e3)
 

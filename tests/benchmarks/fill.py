@@ -24,6 +24,7 @@ from aiohttp_spry_session.adapters.sqlite import statements as sqlite_statements
 from aiohttp_spry_session.codec import JSONCodec, pack
 from aiohttp_spry_session.identifiers import handle_of
 
+from ..support import arrive, session_of
 from .cases import DATA
 from .pauses import longest
 from .results import best
@@ -119,16 +120,16 @@ async def _operations(manager: SessionManager, sample: list[str], at_once: int) 
     """Return microseconds of what a request does with a session, at the best of the repeats."""
 
     async def start(presented: str) -> Session:
-        session = manager.session(manager.begin(()))
+        session = session_of(arrive(manager, ()))
         await session.set("user", presented)
         await session.save()
         return session
 
     async def read(presented: str) -> None:
-        await manager.session(manager.begin([presented])).get("user")
+        await session_of(arrive(manager, [presented])).get("user")
 
     async def write(presented: str) -> None:
-        session = manager.session(manager.begin([presented]))
+        session = session_of(arrive(manager, [presented]))
         await session.set("visits", 1)
         await session.save()
 

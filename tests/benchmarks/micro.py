@@ -14,6 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from aiohttp_spry_session import Session, SessionKey, SessionManager, adapter_from_url, setup
 
+from ..support import arrive, session_of
 from .cases import CASES, DATA, Handler, handlers
 from .results import best, print_table, save
 
@@ -95,7 +96,7 @@ async def _measure(url: str, runs: int, rounds: int) -> tuple[dict[str, float], 
 
 
 async def _time_operation(manager: SessionManager, operation: Operation, runs: int) -> float:
-    session = manager.session(manager.begin(()))
+    session = session_of(arrive(manager, ()))
     for key, value in DATA.items():
         await session.set(key, value)
     await session.save()
@@ -129,8 +130,8 @@ async def _application(url: str, lazy: bool | None) -> Any:
 
 
 async def _time_request(app: web.Application, handler: Handler, cookie: str, runs: int) -> float:
-    template = make_mocked_request("GET", "/", headers={"Cookie": cookie})
-    work = [(template.clone(), web.Response()) for _ in range(runs + 10)]
+    headers = {"Cookie": cookie}
+    work = [(make_mocked_request("GET", "/", headers=headers), web.Response()) for _ in range(runs + 10)]
     for request, response in work[:10]:
         await _pass(app, request, response, handler)
     started = time.perf_counter()

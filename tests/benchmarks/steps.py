@@ -18,6 +18,7 @@ from aiohttp import web
 
 from aiohttp_spry_session import SessionManager, adapter_from_url, setup
 
+from ..support import arrive, session_of
 from .cases import handlers
 from .results import best, print_table, save
 
@@ -150,8 +151,8 @@ class _Transport(asyncio.Transport):
 
 
 async def _start(manager: SessionManager) -> str:
-    life = manager.begin(())
-    session = manager.session(life)
+    life = arrive(manager, ())
+    session = session_of(life)
     await session.set("user", "ada@example.org")
     await session.set("theme", "dark")
     await life.commit()

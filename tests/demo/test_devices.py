@@ -15,6 +15,7 @@ from demo.devices import MAX_DEVICES
 from demo.keys import DEVICE
 from demo.settings import MANAGER
 
+from ..support import arrive, session_of
 from .conftest import SECONDS, NewVisitor, Visitor
 
 PHONE = "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile Safari/537.36"
@@ -128,8 +129,8 @@ async def test_a_session_of_an_older_demo_is_listed(visitor: Visitor, app: web.A
     """A session without a note of its browser has a name too."""
     await visitor.sign_in()
     manager: SessionManager = app[MANAGER]
-    life = manager.begin(())
-    other = manager.session(life)
+    life = arrive(manager, ())
+    other = session_of(life)
     await other.bind("ada")
     assert not await other.has(DEVICE)
     assert {device["browser"] for device in await devices(visitor)} == {"Firefox on Linux", "An unknown browser"}

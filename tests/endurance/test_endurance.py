@@ -16,6 +16,7 @@ from aiohttp import web, web_app
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionManager, SQLiteSessionAdapter, setup
 from aiohttp_spry_session.testing import FakeClock
 
+from ..support import arrive, session_of
 from .footprint import Footprint, resident, traced
 
 _AT_ONCE = 100
@@ -40,7 +41,7 @@ async def live_and_expire(manager: SessionManager, clock: FakeClock, sessions: i
     """Start sessions, give owners, new identifiers and an early end to some; let them expire, and purge."""
 
     async def live(number: int) -> None:
-        session = manager.session(manager.begin(()))
+        session = session_of(arrive(manager, ()))
         await session.set("visits", number)
         await session.save()
         if number % 5 == 0:
@@ -50,7 +51,7 @@ async def live_and_expire(manager: SessionManager, clock: FakeClock, sessions: i
         if number % 11 == 0:
             await session.destroy()
         if number % 3 == 0:
-            again = manager.session(manager.begin([session.identifier]))
+            again = session_of(arrive(manager, [session.identifier]))
             await again.load()
             await asyncio.gather(session.increment("visits"), again.increment("visits"))
             await again.renew()

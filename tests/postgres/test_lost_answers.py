@@ -17,6 +17,8 @@ from tests.postgres.conftest import MakePostgres
 from tests.postgres.proxy import Proxy
 from tests.servers.postgres import PostgresServer
 
+from ..support import arrive, session_of
+
 RECORD = SessionRecord(b"data", 1, 1_700_000_000.0, 1_700_001_200.0)
 
 LOST = (asyncpg.PostgresConnectionError, OSError)
@@ -101,7 +103,7 @@ async def test_a_connection_that_never_answers_is_replaced(
 async def test_an_increment_is_counted_once_or_fails(make_postgres: MakePostgres, proxy: Proxy) -> None:
     """What a request was told is in the store, and an ``increment`` whose answer was lost counts once, not twice."""
     async with SessionManager(make_postgres(proxy.dsn)) as manager:
-        session = manager.session(manager.begin(()))
+        session = session_of(arrive(manager, ()))
         assert await session.increment("visits") == 1
         proxy.lose_answer()
         with pytest.raises(AdapterError):

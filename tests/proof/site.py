@@ -10,6 +10,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from aiohttp_spry_session import Session, SessionAdapter, SessionManager, get_session, session_middleware
 from aiohttp_spry_session.codec import unpack
@@ -17,6 +18,8 @@ from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer.gate import Call, Gate
 from aiohttp_spry_session.testing.explorer.operations import CANARY, VALUES, Operation, Scene
+
+from ..support import arrive, session_of
 
 OWNER = "ann"
 
@@ -63,10 +66,7 @@ class Defaults(Store):
 class Site:
     """A browser and an application on a store that can go wrong."""
 
-    def __init__(
-        self, store: Store, clock: FakeClock, template: web.Request, *, hangs: bool = False, rolling: bool = False
-    ) -> None:
-        self.template = template
+    def __init__(self, store: Store, clock: FakeClock, *, hangs: bool = False, rolling: bool = False) -> None:
         self.store = store
         self.clock = clock
         self.manager = SessionManager(store, clock=clock, rolling=rolling, timeout=0.001 if hangs else None)
@@ -95,7 +95,7 @@ class Site:
             return web.Response()
 
         headers = {"Cookie": f"{self.manager.name}={self.cookie}"} if self.cookie else {}
-        request = self.template.clone(headers=headers)
+        request = make_mocked_request("GET", "/", headers=headers)
         try:
             response = await session_middleware(self.manager)(request, handler)
         except web.HTTPException as error:
@@ -124,8 +124,8 @@ class Site:
         return await asyncio.create_task(self.ask(use))
 
     async def _interfere(self) -> None:
-        life = self.other.begin([self.cookie or ""])
-        await self.other.session(life).set("other", True)
+        life = arrive(self.other, [self.cookie or ""])
+        await session_of(life).set("other", True)
         await life.commit()
         self.interfered = True
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
 from aiohttp_spry_session import AdapterError, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
@@ -28,7 +27,7 @@ MakeSite = Callable[..., Site]
 async def make_site(caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeSite]:
     """Make sites, each on a store of its own but for SQLite."""
     caplog.set_level(logging.CRITICAL, "aiohttp_spry_session")
-    clock, template = FakeClock(), make_mocked_request("GET", "/")
+    clock = FakeClock()
     sqlite = SQLiteSessionAdapter(":memory:")
     await sqlite.open()
     stores = {
@@ -36,7 +35,7 @@ async def make_site(caplog: pytest.LogCaptureFixture) -> AsyncIterator[MakeSite]
         "defaults": lambda: Defaults(PlainAdapter(), clock),
         "sqlite": lambda: Store(sqlite, clock),
     }
-    yield lambda kind, **options: Site(stores[kind](), clock, template, **options)
+    yield lambda kind, **options: Site(stores[kind](), clock, **options)
     await sqlite.close()
 
 
@@ -140,7 +139,7 @@ async def check_that_it_works(site: Site) -> None:
     """Log in and work on: every commit gets its turn."""
     assert (await site.ask(lambda session: session.bind(OWNER))).status == 200
     assert (await site.ask(lambda session: session.increment("afterwards"))).status == 200
-    assert not site.manager._store.turns
+    assert not site.manager._store.turns._turns
 
 
 @pytest.mark.parametrize("kind", ["plain", "sqlite"])

@@ -13,6 +13,7 @@ from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer import Explorer
 
 from ..minimal import PlainAdapter
+from ..support import arrive, session_of
 
 
 @pytest.mark.parametrize("rotation", ["rotate", "bind", "rotate with grace"])
@@ -46,7 +47,7 @@ async def test_revoke_owner_looks_twice() -> None:
     """A session that is rotated between the steps of a look is ended by the next look."""
     adapter = TwoStepIndex()
     manager = SessionManager(adapter)
-    session = manager.session(manager.begin(()))
+    session = session_of(arrive(manager, ()))
     await session.bind("ann")
     adapter.between.append(session.rotate)
     assert await manager.revoke_owner("ann") == 1

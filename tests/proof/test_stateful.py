@@ -25,7 +25,7 @@ from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock
 
 from ..minimal import PlainAdapter
-from ..support import identifier_in
+from ..support import arrive, identifier_in, session_of
 from .model import Live, Model, Retired
 from .scripts import Final, Judge, Script
 
@@ -190,7 +190,7 @@ class Browsers(RuleBasedStateMachine):
             kept, entry = self.model.resolve(self.cookies[browser])
             if isinstance(entry, Retired):
                 return
-            keep = self.manager.session(self.manager.begin(list(filter(None, [self.cookies[browser]]))))
+            keep = session_of(arrive(self.manager, list(filter(None, [self.cookies[browser]]))))
         doomed = [identifier for identifier in self.model.owned(owner) if identifier != kept]
         assert self.run(self.manager.revoke_owner(owner, keep=keep)) == len(doomed)
         for identifier in doomed:

@@ -13,7 +13,8 @@ import pytest
 from aiohttp_spry_session import SessionManager, SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.adapters.redis.connections import Call, Connections
-from aiohttp_spry_session.guard import GuardedStore
+from aiohttp_spry_session.store.guard import GuardedStore
+from aiohttp_spry_session.store.trails import Trails
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import rotate
 from aiohttp_spry_session.testing.explorer.gate import ACTOR, Scheduler
@@ -110,9 +111,9 @@ async def lives(adapter: RedisSessionAdapter, *handles: str) -> list[str]:
 
 
 @pytest.fixture
-def store(adapter: RedisSessionAdapter, clock: FakeClock) -> GuardedStore:
+def trails(adapter: RedisSessionAdapter, clock: FakeClock) -> Trails:
     """The adapter as the package uses it."""
-    return GuardedStore(adapter, clock, None)
+    return Trails(GuardedStore(adapter, clock, None), clock)
 
 
 async def test_of_two_rotations_one_wins(adapter: RedisSessionAdapter, record: MakeRecord) -> None:
@@ -161,13 +162,13 @@ async def _nothing() -> None:
     pass
 
 
-async def test_a_logout_always_logs_out(adapter: RedisSessionAdapter, store: GuardedStore, record: MakeRecord) -> None:
+async def test_a_logout_always_logs_out(adapter: RedisSessionAdapter, trails: Trails, record: MakeRecord) -> None:
     """Whatever of a rotation comes before, between or after."""
 
     async def prepare(name: str) -> dict[str, Actor]:
         await adapter.create(f"{name}old", record(owner=name))
         return {
-            "logout": lambda: store.end(f"{name}old"),
+            "logout": lambda: trails.end(f"{name}old"),
             "rotate": lambda: rotate(adapter, f"{name}old", f"{name}new", record(2, owner=name)),
         }
 

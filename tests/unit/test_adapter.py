@@ -17,6 +17,7 @@ from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import rotate
 
 from ..minimal import MinimalAdapter
+from ..support import arrive, session_of
 
 RECORD = SessionRecord(b"payload", 3, 10.0, 500.0, "user")
 
@@ -165,7 +166,7 @@ async def test_manager_on_a_minimal_adapter(adapter):
         for operation in (manager.find, manager.revoke_owner):
             with pytest.raises(NotImplementedError, match="keeps no index of owners"):
                 await operation("user")
-        session = manager.session(manager.begin(()))
+        session = session_of(arrive(manager, ()))
         await session.bind("user")
         assert await session.increment("n") == 1
         await session.rotate()

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiohttp_spry_session import JSONCodec, SessionTooLargeError
-from aiohttp_spry_session.codec import pack, read_codec, unpack
+from aiohttp_spry_session import JSONCodec
+from aiohttp_spry_session.codec import entry_size, pack, packed_size, read_codec, unpack
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
 exact = st.recursive(
@@ -192,11 +192,16 @@ def test_integers_to_the_very_ends_of_64_bits(number, wrap):
             codec.encode(wrap(past))
 
 
-def test_pack_tells_size_and_limit():
-    """What takes a byte too many is refused, saying how much it takes and how much is allowed."""
-    values = {"a": b"1"}
-    size = len(pack(values))
-    assert pack(values, size) == pack(values)
-    with pytest.raises(SessionTooLargeError) as refused:
-        pack(values, size - 1)
-    assert (refused.value.size, refused.value.limit, refused.value.key) == (size, size - 1, None)
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 65535, 65536])
+def test_size_without_packing(count):
+    """The length of a payload is known from its entries' sizes, whatever their number."""
+    values = {f"{number}": b"" for number in range(count)}
+    assert packed_size(count, sum(map(entry_size, values, values.values()))) == len(pack(values))
+
+
+@pytest.mark.parametrize("key", ["", "k" * 31, "k" * 32, "k" * 255, "k" * 256, "k" * 65535, "k" * 65536, "\u00e9" * 16])
+@pytest.mark.parametrize("length", [0, 255, 256, 65535, 65536])
+def test_size_of_an_entry(key, length):
+    """It counts the bytes of key, value and both their headers."""
+    value = b"v" * length
+    assert packed_size(1, entry_size(key, value)) == len(pack({key: value}))

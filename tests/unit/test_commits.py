@@ -17,12 +17,12 @@ from aiohttp_spry_session import (
 )
 from aiohttp_spry_session.codec import pack
 
-from ..support import Recorder, held_up_save
+from ..support import Recorder, arrive, held_up_save, session_of
 
 
 async def start(manager: SessionManager, **values: object) -> str:
     """Store a session, and return its identifier."""
-    session = manager.session(manager.begin(()))
+    session = session_of(arrive(manager, ()))
     for key, value in values.items():
         await session.set(key, value)
     await session.renew()
@@ -33,8 +33,8 @@ async def start(manager: SessionManager, **values: object) -> str:
 async def test_renewal_after_an_early_save(opened, clock):
     """A rolling request that saved before the session's half is over renews it at its end, past the half."""
     manager = opened(rolling=True)
-    life = manager.begin((await start(manager),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager),))
+    session = session_of(life)
     await session.set("n", 1)
     await session.save()
     clock.advance(700)
@@ -46,8 +46,8 @@ async def test_renewal_after_an_early_save(opened, clock):
 async def test_renewal_that_is_asked_for_during_a_save(opened, memory, clock):
     """What another task of the request asks for while a commit is under way is done at the next one."""
     manager = opened()
-    life = manager.begin((await start(manager),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager),))
+    session = session_of(life)
     await session.set("n", 1)
     clock.advance(100)
     saving, barrier = await held_up_save(session, memory, "update")
@@ -62,7 +62,7 @@ async def test_renewal_that_is_asked_for_during_a_save(opened, memory, clock):
 async def test_pop_from_nothing_changes_nothing(opened, memory):
     """A visitor without a session can pop, read and write as before; nothing is stored until something is set."""
     manager = opened()
-    session = manager.session(manager.begin(()))
+    session = session_of(arrive(manager, ()))
     assert await session.pop("token", "none") == "none"
     assert await session.keys() == []
     assert memory.calls == []
@@ -74,8 +74,8 @@ async def test_pop_from_nothing_changes_nothing(opened, memory):
 async def test_rolling_is_throttled_for_writes_too(opened, clock):
     """A write in the first half of the lifetime moves no end, and writes no cookie."""
     manager = opened(rolling=True)
-    life = manager.begin((await start(manager),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager),))
+    session = session_of(life)
     events = Recorder(manager)
     await session.load()
     end = session.expires_at
@@ -91,7 +91,7 @@ async def test_rolling_is_throttled_for_writes_too(opened, clock):
 async def test_renewal_that_goes_with_a_write(opened, clock):
     """It is told of as one that was asked for."""
     manager = opened()
-    session = manager.session(manager.begin((await start(manager),)))
+    session = session_of(arrive(manager, (await start(manager),)))
     events = Recorder(manager)
     await session.renew()
     await session.increment("n")
@@ -101,7 +101,7 @@ async def test_renewal_that_goes_with_a_write(opened, clock):
 async def test_corrupt_record_is_named_in_the_log(opened, memory, caplog):
     """Who looks after the store reads which record was damaged while it was in use."""
     manager = opened()
-    session = manager.session(manager.begin((await start(manager),)))
+    session = session_of(arrive(manager, (await start(manager),)))
     await session.load()
     record = await memory.inner.load(session.handle)
     handle = session.handle
@@ -115,9 +115,9 @@ async def test_corrupt_record_is_named_in_the_log(opened, memory, caplog):
 
 async def test_commit_that_never_gets_through(opened, memory, monkeypatch):
     """It says so, and that nothing was stored."""
-    monkeypatch.setattr("aiohttp_spry_session.commits.MAX_ATTEMPTS", 3)
+    monkeypatch.setattr("aiohttp_spry_session.request.driver.MAX_ATTEMPTS", 3)
     manager = opened()
-    session = manager.session(manager.begin((await start(manager),)))
+    session = session_of(arrive(manager, (await start(manager),)))
 
     async def update(handle: str, record: SessionRecord) -> bool:
         memory.calls.append("update")
@@ -134,7 +134,7 @@ async def test_commit_that_never_gets_through(opened, memory, monkeypatch):
 async def test_identifiers_that_are_in_use(opened):
     """A generator that repeats itself for ever is told of, and so is an identifier that was handed out already."""
     manager = opened(identifier_generator=lambda: "same")
-    first, second, third = (manager.session(manager.begin(())) for _ in range(3))
+    first, second, third = (session_of(arrive(manager, ())) for _ in range(3))
     await second.load()
     assert second.identifier == "same"
     await first.set("n", 1)
@@ -156,7 +156,7 @@ async def test_session_is_over_at_its_very_end(opened, clock, limit):
     """Neither end is passed by a request that began before it, and the error says that it was time."""
     identifier = await start(opened(), n=1)
     manager = opened(max_lifetime=limit)
-    session = manager.session(manager.begin((identifier,)))
+    session = session_of(arrive(manager, (identifier,)))
     clock.advance((limit or 1200) - 1)
     assert await session.increment("n") == 2
     clock.advance(1)
@@ -168,8 +168,8 @@ async def test_session_is_over_at_its_very_end(opened, clock, limit):
 async def test_request_that_ends_while_a_task_of_it_commits(opened, memory):
     """The last commit waits for its turn, and stores what was set meanwhile."""
     manager = opened()
-    life = manager.begin((await start(manager, n=1),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager, n=1),))
+    session = session_of(life)
     await session.set("n", 2)
     saving, barrier = await held_up_save(session, memory, "update")
     await session.set("m", 3)
@@ -186,8 +186,8 @@ async def test_request_that_ends_while_a_task_of_it_commits(opened, memory):
 async def test_request_that_fails_while_a_task_of_it_commits(opened, memory):
     """What was under way is stored, and the rest is forgotten, without another failure."""
     manager = opened()
-    life = manager.begin((await start(manager, m=1, n=1),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager, m=1, n=1),))
+    session = session_of(life)
     await session.remove("n")
     saving, barrier = await held_up_save(session, memory, "update")
     await session.remove("m")
@@ -202,7 +202,7 @@ async def test_events_name_the_owner(opened):
     """Every event of a session that has an owner says whose it was, by its newest handle."""
     manager = opened()
     events = Recorder(manager)
-    session = manager.session(manager.begin(()))
+    session = session_of(arrive(manager, ()))
     await session.bind("ann")
     await session.renew()
     await session.save()
@@ -224,12 +224,12 @@ async def test_set_fails_at_the_very_limit_of_size(opened, key, stored, others):
     presented = (await start(manager, one="1" * 100),) if stored else ()
     fitting = None
     for length in range(limit):
-        life = manager.begin(presented)
-        session, value = manager.session(life), "v" * length
+        life = arrive(manager, presented)
+        session, value = session_of(life), "v" * length
         await session.load()
         for name in others:
             await session.set(name, name)
-        before = dict(life.values)
+        before = dict(life.view.values)
         if len(pack({**before, key: manager.codec.encode(value)})) <= limit:
             fitting = session
             await session.set(key, value)
@@ -237,17 +237,17 @@ async def test_set_fails_at_the_very_limit_of_size(opened, key, stored, others):
             with pytest.raises(SessionTooLargeError) as caught:
                 await session.set(key, value)
             assert (caught.value.limit, caught.value.key) == (limit, key)
-            assert life.values == before
+            assert life.view.values == before
     await fitting.save()
     assert len((await manager.adapter.inner.load(fitting.handle)).payload) == limit
 
 
 async def test_write_that_comes_too_late(opened):
     """What would need a cookie says so, and when it should have been done."""
-    life = opened().begin(())
-    session = opened().session(life)
+    life = arrive(opened(), ())
+    session = session_of(life)
     await session.load()
-    life.headers_sent = True
+    life.state.headers_sent = True
     with pytest.raises(HeadersSentError) as caught:
         await session.set("n", 1)
     assert str(caught.value) == (

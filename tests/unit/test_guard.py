@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from aiohttp_spry_session import AdapterError, ConflictError, MemorySessionAdapter, SessionRecord
-from aiohttp_spry_session.guard import Ended, GuardedStore
 from aiohttp_spry_session.record import RETIRED_SECONDS, retire
+from aiohttp_spry_session.store.guard import GuardedStore
+from aiohttp_spry_session.store.trails import Ended, Trails
 from aiohttp_spry_session.testing import FakeClock
 
 from ..support import WatchedAdapter
@@ -27,7 +28,7 @@ CALLS: dict[str, Callable[[GuardedStore], Awaitable[Any]]] = {
     "renew": lambda guard: guard.renew("a", 600.0),
     "rotate": lambda guard: guard.rotate("a", "b", replace(RECORD, version=2), retired("b")),
     "find": lambda guard: guard.find("user"),
-    "destroy": lambda guard: guard.end("a"),
+    "destroy": lambda guard: guard.destroy("a"),
 }
 
 
@@ -44,6 +45,12 @@ async def adapter():
 def guard(adapter):
     """A guarded store that waits for no more than 10 ms."""
     return GuardedStore(adapter, adapter.clock, 0.01)
+
+
+@pytest.fixture
+def trails(adapter, guard):
+    """The rotations of the guarded store."""
+    return Trails(guard, adapter.clock)
 
 
 async def put(adapter: WatchedAdapter, handle: str, record: SessionRecord) -> None:
@@ -163,35 +170,35 @@ async def test_whole_numbers_are_times_too(adapter, guard):
     assert await guard.load("a") == whole
 
 
-async def test_resolve(adapter, guard):
+async def test_resolve(adapter, trails):
     """A live handle leads to itself, a retired one nowhere else, or, within its grace, to its successor."""
-    assert await guard.resolve("a") == ("a", RECORD)
-    assert await guard.resolve("missing") == ("missing", None)
+    assert await trails.resolve("a") == ("a", RECORD)
+    assert await trails.resolve("missing") == ("missing", None)
     await put(adapter, "old", retired("a"))
-    assert await guard.resolve("old") == ("old", retired("a"))
+    assert await trails.resolve("old") == ("old", retired("a"))
     await put(adapter, "old", retired("a", grace=5.0))
     await put(adapter, "older", retired("old", grace=5.0))
-    assert await guard.resolve("older") == ("a", RECORD)
+    assert await trails.resolve("older") == ("a", RECORD)
     adapter.clock.advance(5)
-    assert await guard.resolve("older") == ("older", retired("old", grace=5.0))
+    assert await trails.resolve("older") == ("older", retired("old", grace=5.0))
 
 
-async def test_resolve_where_the_successor_is_gone(adapter, guard):
+async def test_resolve_where_the_successor_is_gone(adapter, trails):
     """Then there is nothing, although the grace is not over."""
     await put(adapter, "old", retired("gone", grace=5.0))
-    assert await guard.resolve("old") == ("gone", None)
+    assert await trails.resolve("old") == ("gone", None)
 
 
-async def test_trail(adapter, guard, monkeypatch):
+async def test_trail(adapter, trails, monkeypatch):
     """All the handles that a session has had since one of them; no forged chain is followed for ever."""
     await put(adapter, "old", retired("a"))
     await put(adapter, "older", retired("old"))
-    assert await guard.trail("older") == ["older", "old", "a"]
-    assert await guard.trail("a") == ["a"]
-    assert await guard.trail("missing") == ["missing"]
+    assert await trails.trail("older") == ["older", "old", "a"]
+    assert await trails.trail("a") == ["a"]
+    assert await trails.trail("missing") == ["missing"]
     await put(adapter, "ring", retired("ring"))
-    monkeypatch.setattr("aiohttp_spry_session.guard.MAX_ROTATIONS", 3)
-    assert await guard.trail("ring") == ["ring"] * 3
+    monkeypatch.setattr("aiohttp_spry_session.store.trails.MAX_ROTATIONS", 3)
+    assert await trails.trail("ring") == ["ring"] * 3
 
 
 async def break_after_rotation(operation: str) -> None:
@@ -217,16 +224,16 @@ async def test_rotation_that_did_not_happen(adapter, guard):
             await guard.rotate("a", "b", replace(RECORD, version=2), retired("b"))
 
 
-async def test_end(adapter, guard):
+async def test_end(adapter, trails):
     """The live record goes, and so does every retired one that leads to it."""
     await put(adapter, "old", retired("a"))
     await put(adapter, "older", retired("old"))
-    assert await guard.end("older") == Ended("a", "user")
+    assert await trails.end("older") == Ended("a", "user")
     assert [await adapter.inner.load(handle) for handle in ("a", "old", "older")] == [None, None, None]
-    assert await guard.end("older") is None
+    assert await trails.end("older") is None
 
 
-async def test_end_fences_before_it_deletes(adapter, guard):
+async def test_end_fences_before_it_deletes(adapter, trails):
     """The record is replaced by a retired one first, with the next version, so that a rotation sees it gone."""
     seen: list[SessionRecord] = []
 
@@ -235,37 +242,37 @@ async def test_end_fences_before_it_deletes(adapter, guard):
             seen.append(await adapter.inner.load("a"))
 
     adapter.before = look
-    await guard.end("a")
+    await trails.end("a")
     (fence,) = seen
     assert fence == replace(retire(RECORD, "", now=100.0), version=2)
     assert fence.expires_at == 100.0 + RETIRED_SECONDS
 
 
-async def test_end_where_the_successor_is_gone(adapter, guard):
+async def test_end_where_the_successor_is_gone(adapter, trails):
     """There is nothing to end, and what led there is cleared away."""
     await put(adapter, "old", retired("gone"))
-    assert await guard.end("old") is None
+    assert await trails.end("old") is None
     assert await adapter.inner.load("old") is None
 
 
 @pytest.mark.parametrize("payload", [b"junk", retired("old").payload], ids=["corrupt", "a ring"])
-async def test_end_of_what_leads_nowhere(adapter, guard, payload):
+async def test_end_of_what_leads_nowhere(adapter, trails, payload):
     """One look is enough."""
     await put(adapter, "old", replace(retired(""), payload=payload))
-    assert await guard.end("old") is None
+    assert await trails.end("old") is None
     assert adapter.counted == {"load": 1, "destroy": 1}
 
 
-async def test_end_that_never_gets_through(adapter, guard, monkeypatch):
+async def test_end_that_never_gets_through(adapter, trails, monkeypatch):
     """A session that changes at each attempt is told of, and not deleted without a fence."""
-    monkeypatch.setattr("aiohttp_spry_session.guard.MAX_ATTEMPTS", 3)
+    monkeypatch.setattr("aiohttp_spry_session.store.trails.MAX_ATTEMPTS", 3)
 
     async def update(handle: str, record: SessionRecord) -> bool:
         return False
 
     adapter.update = update
     with pytest.raises(ConflictError) as caught:
-        await guard.end("a")
+        await trails.end("a")
     assert str(caught.value) == "the session kept changing while it was to be ended"
     assert adapter.counted == {"load": 3}
     assert await adapter.inner.load("a") == RECORD
@@ -299,12 +306,12 @@ async def test_turns(adapter):
     inside: list[int] = []
 
     async def one(number: int) -> None:
-        async with guard.turn("a"):
+        async with guard.turns.take("a"):
             inside.append(number)
             await go_on.wait()
             await asyncio.sleep(0)
             assert inside[-1] == number
-            assert list(guard.turns) == ["a"]
+            assert list(guard.turns._turns) == ["a"]
 
     tasks = [asyncio.create_task(one(number)) for number in range(3)]
     for _ in range(5):
@@ -313,18 +320,18 @@ async def test_turns(adapter):
     go_on.set()
     await asyncio.gather(*tasks)
     assert inside == [0, 1, 2]
-    assert guard.turns == {}
+    assert guard.turns._turns == {}
 
 
 async def test_turn_that_does_not_come(guard):
     """Waiting for it has its limit too, and the error says what it was for."""
-    async with guard.turn("a"):
+    async with guard.turns.take("a"):
         with pytest.raises(AdapterError) as caught:
-            async with guard.turn("a"):
+            async with guard.turns.take("a"):
                 pass
     assert str(caught.value) == "session store: update: no answer in time (timeout=0.01)"
     assert caught.value.operation == "update"
-    assert guard.turns == {}
+    assert guard.turns._turns == {}
 
 
 async def test_answer_that_is_there_at_once(guard):

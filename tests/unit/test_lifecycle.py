@@ -16,7 +16,7 @@ from aiohttp_spry_session import (
 )
 from aiohttp_spry_session.identifiers import handle_of
 
-from ..support import Recorder
+from ..support import Recorder, arrive, session_of
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def manager(opened) -> SessionManager:
 
 def begin(manager: SessionManager, *presented: str) -> Session:
     """A session as a request would have it."""
-    return manager.session(manager.begin(presented))
+    return session_of(arrive(manager, presented))
 
 
 async def start(manager: SessionManager) -> str:
@@ -59,8 +59,8 @@ async def test_retired_identifier_with_a_limit(opened, clock):
     await begin(manager, identifier).rotate()
     clock.advance(20)
     events = Recorder(manager)
-    life = manager.begin((identifier,))
-    await manager.session(life).set("n", 2)
+    life = arrive(manager, (identifier,))
+    await session_of(life).set("n", 2)
     await life.commit()
     assert events.told == [("rejected", "retired"), ("rejected", "retired")]
 
@@ -72,8 +72,8 @@ async def test_newest_of_two_identifiers_counts(manager, memory):
     await session.rotate(grace=30)
     new = session.identifier
     for presented in ((old, new), (new, old)):
-        life = manager.begin(presented)
-        session = manager.session(life)
+        life = arrive(manager, presented)
+        session = session_of(life)
         await session.renew()
         await session.save()
         assert (session.identifier, session.handle, life.cookie.name) == (new, handle_of(new), "SEND")
@@ -83,8 +83,8 @@ async def test_identifier_within_its_grace_writes_no_cookie(manager):
     """Who came with the old identifier does not know the new one."""
     old = await start(manager)
     await begin(manager, old).rotate(grace=30)
-    life = manager.begin((old,))
-    session = manager.session(life)
+    life = arrive(manager, (old,))
+    session = session_of(life)
     await session.renew()
     await session.save()
     assert life.cookie.name == "KEEP"
@@ -125,8 +125,8 @@ async def test_destroy_of_what_this_request_stored(manager, memory, regenerate):
 
 async def test_destroy_after_the_end_does_nothing_more(manager, memory):
     """Where there is nothing left to destroy the store is left alone, and no session is started."""
-    life = manager.begin((await start(manager),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager),))
+    session = session_of(life)
     await session.destroy(regenerate=False)
     memory.calls.clear()
     await session.destroy()
@@ -194,13 +194,13 @@ async def test_rotation_that_lost_against_one_with_a_grace(manager):
 async def test_rotation_by_the_clock_that_came_second(manager, waits):
     """It changes nothing, tells nobody, and writes no cookie, also where it had to wait for its turn."""
     identifier = await start(manager)
-    life = manager.begin((identifier,))
-    late = manager.session(life)
+    life = arrive(manager, (identifier,))
+    late = session_of(life)
     await late.load()
     await begin(manager, identifier).rotate(grace=30)
     events = Recorder(manager)
     if waits:
-        async with manager._store.turn(late.handle):
+        async with manager._store.turns.take(late.handle):
             rotating = asyncio.create_task(late.rotate(grace=30))
             await asyncio.sleep(0)
         await rotating
@@ -233,8 +233,8 @@ async def test_pop_stores_a_session_that_was_asked_for(manager):
 
 async def test_discarded_changes_are_gone(manager):
     """What was set and discarded is not read any more; what is stored is."""
-    life = manager.begin((await start(manager),))
-    session = manager.session(life)
+    life = arrive(manager, (await start(manager),))
+    session = session_of(life)
     await session.set("n", 2)
     await session.set("m", 2)
     life.discard()

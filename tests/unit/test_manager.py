@@ -19,7 +19,7 @@ from aiohttp_spry_session import (
 from aiohttp_spry_session.codec import pack
 from aiohttp_spry_session.record import retire
 
-from ..support import Recorder, WatchedAdapter
+from ..support import Recorder, WatchedAdapter, arrive, session_of
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def opened(manager):
 
 def begin(manager: SessionManager, *presented: str):
     """A session as a request would have it."""
-    return manager.session(manager.begin(presented))
+    return session_of(arrive(manager, presented))
 
 
 async def sign_in(manager: SessionManager, owner: str = "user", **values: object):
@@ -166,7 +166,7 @@ async def test_revoke_owner_but_for_one(opened):
 
 async def test_revoke_gives_up_on_a_session_that_never_stands_still(opened, store, monkeypatch):
     """Endless conflicts are an error, not an endless loop."""
-    monkeypatch.setattr("aiohttp_spry_session.guard.MAX_ATTEMPTS", 7)
+    monkeypatch.setattr("aiohttp_spry_session.store.trails.MAX_ATTEMPTS", 7)
     session = await sign_in(opened)
 
     async def update(handle: str, record: SessionRecord) -> bool:
@@ -234,7 +234,7 @@ async def test_closed_manager_can_be_opened_again(make_manager, tmp_path):
 
 async def test_endless_chain_of_rotations(opened, store, clock, monkeypatch):
     """A forged store cannot keep a request following successors for ever."""
-    monkeypatch.setattr("aiohttp_spry_session.guard.MAX_ROTATIONS", 10)
+    monkeypatch.setattr("aiohttp_spry_session.store.trails.MAX_ROTATIONS", 10)
 
     async def load(handle: str) -> SessionRecord:
         store.calls.append("load")
@@ -283,7 +283,7 @@ async def test_identifier_that_was_handed_out_collides(make_manager):
 
 async def test_rotation_to_an_identifier_that_is_in_use(make_manager, monkeypatch):
     """It never takes over somebody's record."""
-    monkeypatch.setattr("aiohttp_spry_session.commits.MAX_ATTEMPTS", 3)
+    monkeypatch.setattr("aiohttp_spry_session.request.driver.MAX_ATTEMPTS", 3)
     made = ["a"]
     manager = make_manager(identifier_generator=lambda: made[0])
     async with manager:
@@ -356,7 +356,7 @@ async def test_turns_leave_nothing_behind(make_manager):
         session = await sign_in(manager)
         others = [begin(manager, session.identifier) for _ in range(10)]
         await asyncio.gather(*(other.increment("n") for other in others))
-        assert manager._store.turns == {}
+        assert manager._store.turns._turns == {}
         await session.reload()
         assert await session.get("n") == 10
 
@@ -366,11 +366,11 @@ async def test_waiting_for_a_turn_is_bounded(make_manager, store):
     manager = make_manager(timeout=0.05)
     async with manager:
         session = await sign_in(manager)
-        async with manager._store.turn(session.handle):
+        async with manager._store.turns.take(session.handle):
             other = begin(manager, session.identifier)
             with pytest.raises(AdapterError, match=r"no answer in time \(timeout=0.05\)"):
                 await other.increment("n")
-        assert manager._store.turns == {}
+        assert manager._store.turns._turns == {}
         assert await asyncio.wait_for(session.increment("n"), 5) == 1
 
 

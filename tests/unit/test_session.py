@@ -8,6 +8,8 @@ import pytest
 
 from aiohttp_spry_session import Session, SessionKey, SessionManager, SessionNotLoadedError, SessionValueError
 
+from ..support import arrive, session_of
+
 COUNT = SessionKey("count", int, default=3)
 DAY = SessionKey("day", date)
 
@@ -16,7 +18,7 @@ DAY = SessionKey("day", date)
 async def session(memory) -> Session:
     """A new session."""
     manager = SessionManager(memory)
-    return manager.session(manager.begin(()))
+    return session_of(arrive(manager, ()))
 
 
 async def told(operation) -> str:
@@ -93,7 +95,7 @@ async def test_what_is_no_owner(session, owner, said):
 def test_what_is_not_loaded(memory, name):
     """Nothing is handed out that was not looked up; the error says how to."""
     manager = SessionManager(memory)
-    session = manager.session(manager.begin(("presented",)))
+    session = session_of(arrive(manager, ("presented",)))
     with pytest.raises(SessionNotLoadedError) as caught:
         getattr(session, name)
     assert str(caught.value) == "the session is not loaded yet: await session.load(), or any operation, first"

@@ -10,14 +10,13 @@ from contextvars import ContextVar
 
 import pytest
 
-from aiohttp_spry_session.timeouts import TimeLimit
+from aiohttp_spry_session.store.timeouts import TimeLimit
 
 
 @types.coroutine
 def limited(operation, limit):
     """Bring an operation to its first suspension, and finish it within the limit, as the guarded store does."""
-    steps = operation.__await__()
-    return (yield from limit.finish(steps, steps.send(None)))
+    return (yield from limit.run(operation))
 
 
 async def limited_call(operation, limit):

@@ -206,7 +206,7 @@ async def test_corrupt_record_is_an_absent_one_and_reported(serve, manager, stor
 
 async def test_conflict_that_does_not_end_is_503(serve, manager, store, monkeypatch):
     """A commit that loses every race is given up on; nothing is stored and the cookie stays."""
-    monkeypatch.setattr("aiohttp_spry_session.commits.MAX_ATTEMPTS", 5)
+    monkeypatch.setattr("aiohttp_spry_session.request.driver.MAX_ATTEMPTS", 5)
     client = await serve(manager, **PATHS)
     identifier = identifier_in((await client.get("/write")).headers)
 

@@ -18,7 +18,7 @@ from aiohttp_spry_session import (
     setup,
 )
 
-from ..support import COOKIE, Recorder, WatchedAdapter, identifier_in, sending
+from ..support import COOKIE, Recorder, WatchedAdapter, arrive, identifier_in, sending
 from .handlers import ACTIONS, PATHS
 
 
@@ -39,7 +39,15 @@ async def test_identifier_is_nowhere_but_in_the_cookie(aiohttp_client, tmp_path,
                 await action(session)
                 secrets.append(session.identifier)
         await session.save()
-        told.extend([repr(session), str(session), repr(session._life), repr(await manager.find("user"))])
+        told.extend(
+            [
+                repr(session),
+                str(session),
+                repr(session._state),
+                repr(session._state.place),
+                repr(await manager.find("user")),
+            ]
+        )
         await manager.revoke(session.handle)
         for attempt in (session.save, session.rotate, session.reload):
             try:
@@ -47,7 +55,7 @@ async def test_identifier_is_nowhere_but_in_the_cookie(aiohttp_client, tmp_path,
                 await attempt()
             except SessionError as error:
                 told.extend([repr(error), str(error), repr(error.__dict__)])
-        told.extend([repr(manager), repr(manager.adapter), repr(manager.begin([secrets[0]]))])
+        told.extend([repr(manager), repr(manager.adapter), repr(arrive(manager, [secrets[0]]))])
         await session.destroy()
         await session.set("n", 3)
         secrets.append(session.identifier)

@@ -15,7 +15,7 @@ from ...adapter import SessionAdapter
 from ...codec import unpack
 from ...events import SessionEvent
 from ...identifiers import generate_identifier, handle_of
-from ...manager import SessionManager
+from ...manager import SessionManager, requests_of
 from ...middleware import get_session, session_middleware
 from ..clock import FakeClock
 from .gate import ACTOR, Gate, Scheduler
@@ -53,7 +53,6 @@ class Stage:
         self._processes = processes
         self._options = options
         self._clock = FakeClock()
-        self._template = make_mocked_request("GET", "/")
         self._gate = Gate(adapter)
         self._managers: list[SessionManager] = []
         self._answers: dict[str, Answer] = {}
@@ -128,8 +127,8 @@ class Stage:
         """Start the session; return the identifiers that even and odd actors present."""
         self._answers = {}
         manager = self._managers[0]
-        life = manager.begin(())
-        session = manager.session(life)
+        requests = requests_of(manager)
+        session = requests.session(requests.driver.begin(()))
         for key, value in VALUES.items():
             await session.set(key, value)
         await session.bind(owner)
@@ -156,7 +155,7 @@ class Stage:
             answer.result = await answer.operation.run(get_session(request), scene)
             return web.Response()
 
-        request = self._template.clone(headers={hdrs.COOKIE: f"{scene.manager.name}={answer.presented}"})
+        request = make_mocked_request("GET", "/", headers={hdrs.COOKIE: f"{scene.manager.name}={answer.presented}"})
         try:
             response = await session_middleware(scene.manager)(request, handler)
         except web.HTTPException as raised:

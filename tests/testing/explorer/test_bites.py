@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiohttp_spry_session import SessionEndedError, SessionRecord
-from aiohttp_spry_session.commits import Commits, LostError
 from aiohttp_spry_session.events import Events
-from aiohttp_spry_session.guard import Ended, GuardedStore
 from aiohttp_spry_session.identifiers import IdentifierSource
-from aiohttp_spry_session.lifecycle import Lifecycle
-from aiohttp_spry_session.state import CookieAction, Status
+from aiohttp_spry_session.request.driver import Driver
+from aiohttp_spry_session.request.state import CookieAction, LostError, SessionState, Status
+from aiohttp_spry_session.request.steps import Update
+from aiohttp_spry_session.store.trails import Ended, Trails
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
 
 from ...minimal import PlainAdapter
@@ -127,54 +127,55 @@ def end_has_no_fence(patch: pytest.MonkeyPatch) -> None:
 
     async def end(self: Any, handle: str) -> Ended | None:
         trail = await self.trail(handle)
-        record = await self.load(trail[-1])
+        record = await self._store.load(trail[-1])
         for past in trail:
-            await self._call("destroy", self._adapter.destroy, past)
+            await self._store.destroy(past)
         return None if record is None else Ended(trail[-1], record.owner)
 
-    patch.setattr(GuardedStore, "end", end)
+    patch.setattr(Trails, "end", end)
 
 
 def end_follows_nothing(patch: pytest.MonkeyPatch) -> None:
     """``destroy`` and ``revoke`` delete the record under the handle that they know."""
 
     async def end(self: Any, handle: str) -> Ended | None:
-        await self._call("destroy", self._adapter.destroy, handle)
+        await self._store.destroy(handle)
         return Ended(handle, None)
 
-    patch.setattr(GuardedStore, "end", end)
+    patch.setattr(Trails, "end", end)
 
 
 def stale_values_are_committed(patch: pytest.MonkeyPatch) -> None:
     """A commit that lost a race takes over the new version, but not the new values."""
-    original = Commits._refresh
+    original = SessionState.refreshed
 
-    async def refresh(self: Any) -> None:
-        values = self.values
-        await original(self)
-        self.values = values
+    def refreshed(self: Any, *details: Any) -> None:
+        values = self.view.values
+        original(self, *details)
+        self.view.values = values
 
-    patch.setattr(Commits, "_refresh", refresh)
+    patch.setattr(SessionState, "refreshed", refreshed)
 
 
 def commits_give_up(patch: pytest.MonkeyPatch) -> None:
     """A commit that lost a race is dropped, and nobody is told."""
 
-    async def retry(self: Any, attempt: Any) -> None:
+    async def land_at_last(self: Any, *details: Any) -> None:
         pass
 
-    patch.setattr(Commits, "_retry", retry)
+    patch.setattr(Driver, "_land_at_last", land_at_last)
 
 
 def conflicts_are_answered_after_the_write(patch: pytest.MonkeyPatch) -> None:
     """An atomic operation takes effect, and says that the session has ended."""
-    original = Commits._write
+    original = SessionState.landed
 
-    async def write(self: Any, *details: Any) -> bool:
-        await original(self, *details)
-        raise LostError("ended")
+    def landed(self: Any, step: Any) -> None:
+        original(self, step)
+        if isinstance(step, Update):
+            raise LostError("ended")
 
-    patch.setattr(Commits, "_write", write)
+    patch.setattr(SessionState, "landed", landed)
 
 
 def rejections_are_silent(patch: pytest.MonkeyPatch) -> None:
@@ -190,98 +191,102 @@ def rejections_are_silent(patch: pytest.MonkeyPatch) -> None:
 
 def lost_sessions_are_started_again(patch: pytest.MonkeyPatch) -> None:
     """A write to a session that ended meanwhile is created anew."""
-    original = Commits.save
+    original = Driver.save
 
-    async def commit(self: Any) -> None:
-        values = dict(self.values)
+    async def commit(self: Any, state: SessionState) -> None:
+        values = dict(state.view.values)
         try:
-            await original(self)
+            await original(self, state)
         except SessionEndedError:
-            self._identifier = None
-            await self._create(values, reason="started")
+            state.ended()
+            await self._create(state, lambda: state.create(self._clock(), values=values, reason="started"))
 
-    patch.setattr(Commits, "commit", commit)
+    patch.setattr(Driver, "commit", commit)
+
+
+def after_each_commit(patch: pytest.MonkeyPatch, status: Status, cookie: CookieAction) -> None:
+    """Let a commit that leaves the session so decide for this cookie."""
+    original = Driver.commit
+
+    async def commit(self: Any, state: SessionState) -> None:
+        await original(self, state)
+        if state.status is status:
+            state.cookie = cookie
+
+    patch.setattr(Driver, "commit", commit)
 
 
 def dropped_changes_remove_the_cookie(patch: pytest.MonkeyPatch) -> None:
     """A response whose changes were dropped removes the cookie."""
-    original = Commits.commit
-
-    async def commit(self: Any) -> None:
-        await original(self)
-        if self.status is Status.ENDED:
-            self.cookie = CookieAction.EXPIRE
-
-    patch.setattr(Commits, "commit", commit)
+    after_each_commit(patch, Status.ENDED, CookieAction.EXPIRE)
 
 
 def every_commit_sends_the_cookie(patch: pytest.MonkeyPatch) -> None:
     """Every response that changed something carries the cookie."""
-    original = Commits.commit
+    after_each_commit(patch, Status.LIVE, CookieAction.SEND)
 
-    async def commit(self: Any) -> None:
-        await original(self)
-        if self.status is Status.LIVE:
-            self.cookie = CookieAction.SEND
 
-    patch.setattr(Commits, "commit", commit)
+def after_each_arrival(patch: pytest.MonkeyPatch, change: Callable[[SessionState], None]) -> None:
+    """Change what came of what the client presented."""
+    original = SessionState.arrive
+
+    def arrive(self: Any, *details: Any) -> None:
+        original(self, *details)
+        change(self)
+
+    patch.setattr(SessionState, "arrive", arrive)
 
 
 def reads_send_the_cookie(patch: pytest.MonkeyPatch) -> None:
     """Every response carries the cookie."""
-    original = Lifecycle.look_up
 
-    async def look_up(self: Any) -> None:
-        await original(self)
-        if self.status is Status.LIVE:
-            self.cookie = CookieAction.SEND
+    def change(state: SessionState) -> None:
+        if state.status is Status.LIVE:
+            state.cookie = CookieAction.SEND
 
-    patch.setattr(Lifecycle, "look_up", look_up)
+    after_each_arrival(patch, change)
 
 
 def retired_identifiers_start_sessions(patch: pytest.MonkeyPatch) -> None:
     """A plain write under a rotated-away identifier starts a session."""
-    original = Lifecycle.look_up
 
-    async def look_up(self: Any) -> None:
-        await original(self)
-        if self.status is Status.RETIRED:
-            self.status = Status.ABSENT
+    def change(state: SessionState) -> None:
+        if state.status is Status.RETIRED:
+            state.status = Status.ABSENT
 
-    patch.setattr(Lifecycle, "look_up", look_up)
+    after_each_arrival(patch, change)
 
 
 def rotations_lose_their_cookie(patch: pytest.MonkeyPatch) -> None:
     """The response of a rotation does not carry the new identifier."""
-    original = Lifecycle._move
+    original = Driver.rotate
 
-    async def move(self: Any, *details: Any) -> None:
-        await original(self, *details)
-        self.cookie = CookieAction.KEEP
+    async def rotate(self: Any, state: SessionState, **details: Any) -> None:
+        await original(self, state, **details)
+        state.cookie = CookieAction.KEEP
 
-    patch.setattr(Lifecycle, "_move", move)
+    patch.setattr(Driver, "rotate", rotate)
 
 
 def successors_are_followed_without_a_grace(patch: pytest.MonkeyPatch) -> None:
     """A rotated-away identifier leads to the session for as long as it is remembered."""
-    original = GuardedStore.follow
+    original = Trails.follow
 
     async def follow(self: Any, handle: str, record: Any) -> Any:
         last = (await self.trail(handle))[-1]
-        return await original(self, last, await self.load(last))
+        return await original(self, last, await self._store.load(last))
 
-    patch.setattr(GuardedStore, "follow", follow)
+    patch.setattr(Trails, "follow", follow)
 
 
 def graces_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
     """A request within the grace of its identifier does not know that it is."""
-    original = Lifecycle.look_up
 
-    async def look_up(self: Any) -> None:
-        await original(self)
-        self.follows = False
+    def change(state: SessionState) -> None:
+        if state.place is not None:
+            state.place = replace(state.place, follows=False)
 
-    patch.setattr(Lifecycle, "look_up", look_up)
+    after_each_arrival(patch, change)
 
 
 BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [

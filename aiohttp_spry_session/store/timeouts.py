@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from contextvars import Context
 from time import monotonic
 from typing import Any, TypeVar
@@ -34,35 +34,35 @@ class TimeLimit:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def finish(self, steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
-        """Run what is left of an operation after its first suspension; what completes at once needs no limit.
+    def run(self, operation: Awaitable[T]) -> Generator[Any, Any, T]:
+        """Await an operation within the time; for ``yield from`` in a generator-based coroutine.
 
-        For ``yield from`` in a generator-based coroutine. What takes longer is cancelled.
+        What completes at once, as with a store in memory, needs no limit, and pays for no timer.
 
-        :raises TimeoutError: where it took longer.
+        :raises TimeoutError: where it took longer; it is cancelled.
         """
-        task = None if self._seconds is None else self._begin(self._seconds)
+        steps = operation.__await__()
         try:
-            while True:  # as "yield from steps" would, had it made the first step (PEP 380)
-                try:
-                    yield waiting_for  # asyncio sends nothing but None into a task
-                except GeneratorExit:
-                    steps.close()
-                    raise
-                except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, whatever it is
-                    try:
-                        waiting_for = steps.throw(error)
-                    except StopIteration as done:
-                        result: T = done.value
-                        return result
-                else:
-                    return (yield from steps)
+            waiting_for = steps.send(None)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        return (yield from self._finish(steps, waiting_for))
+
+    def _finish(self, steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+        """Run what is left of an operation after its first suspension."""
+        if self._seconds is None:
+            return (yield from _go_on(steps, waiting_for))
+        task = self._begin(self._seconds)
+        try:
+            return (yield from _go_on(steps, waiting_for))
         except asyncio.CancelledError as error:
-            if task is not None and self._ran_out(task):
+            if self._ran_out(task):
                 raise TimeoutError from error
             raise
         finally:
-            if task is not None and self._waiting.pop(task, None) is None:
+            if self._waiting.pop(task, None) is None:
+                # The time was up, and the operation ended all the same: the cancellation that is on its way is undone.
                 self._ran_out(task)
             del task  # else a task that fails with what is raised here would hold itself, and its request
 
@@ -95,3 +95,21 @@ class TimeLimit:
                 return
             self._expired[task] = self._waiting.pop(task)
             task.cancel()
+
+
+def _go_on(steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+    """Do what ``yield from steps`` does (PEP 380), where the first step has been made and waits for something."""
+    while True:
+        try:
+            yield waiting_for  # asyncio sends nothing but None into a task
+        except GeneratorExit:
+            steps.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - handed on to the operation, whatever it is
+            try:
+                waiting_for = steps.throw(error)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+        else:
+            return (yield from steps)

@@ -1,0 +1,150 @@
+"""The adapter's calls: bounded in time, their failures translated, their answers checked (promise 9)."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeVar
+
+from ..adapter import SessionAdapter
+from ..exceptions import AdapterError
+from ..record import SessionRecord, successor_of
+from .timeouts import TimeLimit
+from .turns import Turns
+
+__all__ = ["GuardedStore"]
+
+T = TypeVar("T")
+
+
+class GuardedStore:
+    """Calls an adapter with a time limit; whatever goes wrong there is an :class:`AdapterError` here (promise 9)."""
+
+    def __init__(self, adapter: SessionAdapter, clock: Callable[[], float], timeout: float | None) -> None:
+        self._adapter = adapter
+        self._clock = clock
+        self._timeout = timeout
+        self._limit = TimeLimit(timeout)
+        self.turns = Turns(self._wait)
+
+    @types.coroutine
+    def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
+        """Return the live or retired record."""
+        record = yield from self._ask("load", self._adapter.load, handle)
+        if record is None:
+            return None
+        checked = _check_record("load", record)
+        expires_at = checked.expires_at
+        return None if expires_at is not None and expires_at <= self._clock() else checked
+
+    def create(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
+        """Store a new record."""
+        return self._call("create", self._adapter.create, handle, record)
+
+    def update(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
+        """Replace the previous version."""
+        return self._call("update", self._adapter.update, handle, record)
+
+    def renew(self, handle: str, expires_at: float | None) -> Awaitable[bool]:
+        """Move the end of a live record."""
+        return self._call("renew", self._adapter.renew, handle, expires_at)
+
+    def destroy(self, handle: str) -> Awaitable[bool]:
+        """Remove a record; return whether there was one."""
+        return self._call("destroy", self._adapter.destroy, handle)
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        """Move the session to a new handle.
+
+        Only this request knows the new identifier, so a rotation whose answer was lost would log its user out: where
+        the store failed, but did not hang, it is asked what became of the old handle.
+        """
+        try:
+            return await self._call("rotate", self._adapter.rotate, old, new, record, retired)
+        except AdapterError as error:
+            if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
+                raise
+            return True
+
+    async def _leads_to(self, old: str, new: str) -> bool:
+        try:
+            record = await self.load(old)
+        except AdapterError:
+            return False
+        successor = None if record is None or not record.retired else successor_of(record)
+        return successor is not None and successor.handle == new
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        """Return an owner's live records."""
+        try:
+            found = await self._call("find", self._adapter.find, owner)
+        except AdapterError as error:
+            if isinstance(error.__cause__, NotImplementedError):
+                raise error.__cause__ from None
+            raise
+        if not isinstance(found, Mapping):
+            raise AdapterError("find", f"answered a {type(found).__name__} instead of a mapping")
+        for record in found.values():
+            _check_record("find", record)
+        now = self._clock()
+        return {
+            handle: record
+            for handle, record in found.items()
+            if not record.retired and record.owner == owner and not record.is_expired(now)
+        }
+
+    async def purge(self) -> int:
+        """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
+        try:
+            return await self._adapter.purge()
+        except AdapterError:
+            raise
+        except Exception as error:
+            raise AdapterError("purge", f"failed ({type(error).__name__})") from error
+
+    async def open(self) -> None:
+        """Open the adapter for its first user; several managers may share one."""
+        if not self._adapter.users:
+            await self._adapter.open()
+        self._adapter.users += 1
+
+    async def close(self) -> None:
+        """Close the adapter after its last user; fine where it is closed."""
+        if not self._adapter.users:
+            return
+        self._adapter.users -= 1
+        if not self._adapter.users:
+            await self._adapter.close()
+
+    async def _wait(self, turn: Callable[[], Awaitable[Any]]) -> None:
+        await self._call("update", turn)
+
+    @types.coroutine
+    def _call(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
+        return (yield from self._ask(operation, method, *args))
+
+    def _ask(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
+        """Await a method within the time limit; for ``yield from``."""
+        try:
+            return (yield from self._limit.run(method(*args)))
+        except AdapterError:
+            raise
+        except TimeoutError as error:
+            raise AdapterError(operation, f"no answer in time (timeout={self._timeout})") from error
+        except Exception as error:
+            raise AdapterError(operation, f"failed ({type(error).__name__})") from error
+
+
+def _check_record(operation: str, record: object) -> SessionRecord:
+    """Return what is a record through and through; a store that errs here logs nobody out (promise 9)."""
+    if not isinstance(record, SessionRecord):
+        raise AdapterError(operation, f"answered a {type(record).__name__} instead of a SessionRecord")
+    if not (
+        isinstance(record.payload, bytes)
+        and isinstance(record.version, int)
+        and isinstance(record.created_at, float | int)
+        and (record.expires_at is None or isinstance(record.expires_at, float | int))
+        and (record.owner is None or isinstance(record.owner, str))
+    ):
+        raise AdapterError(operation, "answered a SessionRecord with fields of wrong types")
+    return record

@@ -1,0 +1,110 @@
+"""Rotations: the trail of handles that a session has had, followed to where it is now, and to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from ..exceptions import ConflictError
+from ..record import SessionRecord, Successor, retire, successor_of
+
+__all__ = ["MAX_ATTEMPTS", "Ended", "Trails"]
+
+MAX_ATTEMPTS = 128
+"""How often a commit is tried. Within a process commits of one session take turns, so only other processes compete."""
+
+MAX_ROTATIONS = 1000
+"""How many rotations are followed from one presented identifier; only a forged store has more in a minute."""
+
+
+class Ended(NamedTuple):
+    """A live session that was ended."""
+
+    handle: str
+    owner: str | None
+
+
+class _Store(Protocol):
+    def load(self, handle: str, /) -> Awaitable[SessionRecord | None]: ...
+    def update(self, handle: str, record: SessionRecord, /) -> Awaitable[bool]: ...
+    def destroy(self, handle: str, /) -> Awaitable[bool]: ...
+
+
+class Trails:
+    """Where rotations have taken the sessions of a store."""
+
+    def __init__(self, store: _Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def resolve(self, handle: str) -> tuple[str, SessionRecord | None]:
+        """Return what :meth:`follow` finds, beginning with a handle."""
+        record = await self._store.load(handle)
+        if record is None or not record.retired:
+            return handle, record
+        return await self.follow(handle, record)
+
+    async def follow(self, handle: str, record: SessionRecord) -> tuple[str, SessionRecord | None]:
+        """Follow the rotations that are within their grace, beginning with a retired record.
+
+        Return where they lead: the live record and its handle, a retired one whose grace is over, or ``None``.
+        """
+        found: SessionRecord | None = record
+        for _ in range(MAX_ROTATIONS):
+            if found is None or not found.retired:
+                break
+            successor = _next(found)
+            if successor is None or successor.grace_until <= self._clock():
+                break
+            handle = successor.handle
+            found = await self._store.load(handle)
+        return handle, found
+
+    async def trail(self, handle: str) -> list[str]:
+        """Return a handle and those that every rotation since has given the session."""
+        handles = [handle]
+        while len(handles) < MAX_ROTATIONS and (successor := _next(await self._store.load(handles[-1]))) is not None:
+            handles.append(successor.handle)
+        return handles
+
+    async def end(self, handle: str) -> Ended | None:
+        """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
+
+        A live record is fenced first, by taking its place as a retired one that leads nowhere: so a rotation that runs
+        at the same time either sees it gone, or is seen and followed (promise 3: a logout always logs out).
+        """
+        passed: list[str] = []
+        ended: Ended | None = None
+        attempts = 0
+        while handle and handle not in passed:
+            record = await self._store.load(handle)
+            if record is None:
+                break
+            if record.retired:
+                passed.append(handle)
+                successor = successor_of(record)
+                handle = "" if successor is None else successor.handle
+            elif await self._store.update(handle, _fence(record, self._clock())):
+                passed.append(handle)
+                ended = Ended(handle, record.owner)
+                break
+            else:
+                attempts += 1
+                if attempts == MAX_ATTEMPTS:
+                    raise ConflictError("the session kept changing while it was to be ended")
+        # The retired ones last: they are the way to the session, should this be cut short and tried again.
+        for past in reversed(passed):
+            await self._store.destroy(past)
+        return ended
+
+
+def _next(record: SessionRecord | None) -> Successor | None:
+    """Return what took over from a record, if it was rotated away."""
+    successor = successor_of(record) if record is not None and record.retired else None
+    return successor if successor is not None and successor.handle else None
+
+
+def _fence(record: SessionRecord, now: float) -> SessionRecord:
+    return retire(replace(record, version=record.version + 1), "", now=now)
