@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from multidict import CIMultiDict
 
@@ -79,6 +79,14 @@ class CookieWriter:
         partitioned: bool,
     ) -> None:
         path = "/" if path is None else path
+        self._options: dict[str, Any] = {
+            "domain": domain,
+            "path": path,
+            "secure": secure,
+            "http_only": http_only,
+            "same_site": same_site,
+            "partitioned": partitioned,
+        }
         _check_characters(name, domain, path, same_site)
         _check_rules(name, domain, path, secure=secure, same_site=same_site, partitioned=partitioned)
         self.name = name
@@ -96,6 +104,10 @@ class CookieWriter:
         )
         # A browser takes a removal only with the attributes of the cookie that it removes.
         self._removal = f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
+
+    def named(self, name: str) -> CookieWriter:
+        """Return the writer of another cookie with the same attributes."""
+        return CookieWriter(name=name, **self._options)
 
     def write(self, headers: CIMultiDict[str], value: str, *, max_age: int | None) -> None:
         """Put the cookie into a response's headers, in place of any other of its name; ``max_age`` in seconds."""

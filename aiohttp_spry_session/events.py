@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from dataclasses import dataclass
 from typing import Literal
@@ -55,6 +56,8 @@ class Events:
         event = SessionEvent(name, handle, owner, reason)
         for receiver in receivers:
             try:
-                await receiver(event)
+                outcome: object = receiver(event)
+                if inspect.isawaitable(outcome):  # a plain function is a receiver too
+                    await outcome
             except Exception:
                 logger.exception("a receiver of on_%s failed", name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from .identifiers import IdentifierGenerator, IdentifierSource, generate_identif
 from .options import read_flag, read_lifetime, read_max_bytes, read_timeout
 from .policy import Policy, to_datetime
 from .record import SessionRecord
+from .request.arrival import Place
 from .request.driver import Driver, report_corrupt
 from .request.state import SessionState
 from .session import Session, check_owner
@@ -28,6 +30,10 @@ from .store.guard import GuardedStore
 from .store.trails import Trails
 
 __all__ = ["Requests", "SessionInfo", "SessionManager", "check_manager", "requests_of"]
+
+
+_TOGETHER = 500
+"""How many sessions are ended at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +51,26 @@ class Requests:
     """What of a manager the request cycle needs: the middleware, and tests that stand in for it."""
 
     def __init__(
-        self, driver: Driver, cookies: CookieWriter, policy: Policy, codec: Codec, clock: Callable[[], float]
+        self,
+        driver: Driver,
+        cookies: CookieWriter,
+        spares: CookieWriter,
+        policy: Policy,
+        codec: Codec,
+        clock: Callable[[], float],
     ) -> None:
         self.driver = driver
         self.cookies = cookies
+        self.spares = spares
+        """Writes the cookie beside it, for a rotation whose outcome nobody knows (promise 9)."""
         self.session: Callable[[SessionState], Session] = partial(Session, driver, codec)
         """Returns what the handler sees of a request's session."""
         self._policy = policy
         self._clock = clock
 
-    def max_age(self, state: SessionState) -> int | None:
+    def max_age(self, place: Place) -> int | None:
         """Return the ``Max-Age`` of a session's cookie, in seconds."""
-        expires_at = None if state.record is None else state.record.expires_at
-        return self._policy.max_age(expires_at, self._clock())
+        return self._policy.max_age(place.record.expires_at, self._clock())
 
 
 class SessionManager:
@@ -149,7 +162,8 @@ class SessionManager:
         self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
         identifiers = IdentifierSource(identifier_generator, max_length=cookies.max_value_length)
         driver = Driver(self._store, self._trails, self._policy, identifiers, self._events, clock)
-        self._requests = Requests(driver, cookies, self._policy, self.codec, clock)
+        spares = cookies.named(f"{name}-next")
+        self._requests = Requests(driver, cookies, spares, self._policy, self.codec, clock)
 
     @property
     def on_created(self) -> Signal[SessionEvent]:
@@ -196,6 +210,8 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         """
+        if not isinstance(handle, str):
+            raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
         # What comes from a form may be anything; a store need not even be able to express it.
         ended = await self._trails.end(handle) if is_cookie_value(handle) else None
         if ended is None:
@@ -213,16 +229,24 @@ class SessionManager:
         """
         check_owner(owner)
         if keep is not None:
+            if not isinstance(keep, Session):
+                raise ValueError(f"keep must be the Session that is to live on, not a {type(keep).__name__}")
             await keep.load()
         ended = 0
         # A second look, for what a rotation moved out of sight of the first.
         for _ in range(2):
             found = await self._store.find(owner)
             # Asked after the look, the trail has whatever handle the kept session was found under.
-            kept = [] if keep is None else await self._trails.trail(keep.handle)
-            for handle in found:
-                if handle not in kept:
-                    ended += await self.revoke(handle)
+            kept = [] if keep is None or keep.handle is None else await self._trails.trail(keep.handle)
+            ended += await self._revoke_all([handle for handle in found if handle not in kept])
+        return ended
+
+    async def _revoke_all(self, handles: Sequence[str]) -> int:
+        """End sessions, many at a time: adapters carry out together what comes together."""
+        ended = 0
+        for start in range(0, len(handles), _TOGETHER):
+            part = handles[start : start + _TOGETHER]
+            ended += sum(await asyncio.gather(*map(self.revoke, part)))
         return ended
 
     async def purge(self) -> int:

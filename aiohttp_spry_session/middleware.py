@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
@@ -110,29 +111,52 @@ class _Cycle:
         if state is not None:
             request[self._key] = self._requests.session(state)
             return await handler(request)
-        manager, driver = self._manager, self._driver
-        headers = request.headers.getall(hdrs.COOKIE, ())
-        state = sessions[manager] = driver.begin(read_cookie(headers, manager.name) if headers else ())
+        state = sessions[self._manager] = self._begin(request)
         request[self._key] = self._requests.session(state)
-        if state.status is UNLOADED and not manager.lazy:  # (promise 6) without a session cookie nothing is loaded
+        if state.status is UNLOADED and not self._manager.lazy:  # (promise 6) without a session cookie: no load
             try:
-                await driver.look_up(state)
+                await self._driver.look_up(state)
             except AdapterError as error:
                 state.failure = error  # waits for the handler's first use of the session
         try:
             response = await handler(request)
-            if state.dirty:
-                await driver.commit(state)
+            await self._finish(state, response)
         except BaseException as error:
             raised = await self._settle(request, state, error)
-            if not self._hooked and isinstance(raised, web.HTTPException):
-                self._write_headers(raised, state)
             if raised is error:
                 raise
             raise raised from error
-        if not self._hooked and isinstance(response, web.StreamResponse) and not response.prepared:
-            self._write_headers(response, state)
+        finally:
+            state.handled = True
+            if not self._hooked:
+                state.headers_sent = True
         return response
+
+    def _begin(self, request: web.Request) -> SessionState:
+        headers = request.headers.getall(hdrs.COOKIE, ())
+        name = self._manager.name
+        if not headers:
+            state = self._driver.begin(())
+        elif any("-next" in header for header in headers):
+            state = self._driver.begin(read_cookie(headers, name), read_cookie(headers, self._requests.spares.name))
+        else:
+            state = self._driver.begin(read_cookie(headers, name))
+        if not self._hooked:
+            state.has_left = partial(_has_left, request.writer)
+        return state
+
+    async def _finish(self, state: SessionState, response: object) -> None:
+        """Make the last commit of a handler that returned or raised a response (promise 8).
+
+        What only a new end asks for waits for the response hook, which writes its cookie (promise 5).
+        """
+        if self._hooked or not isinstance(response, web.StreamResponse) or response.prepared:
+            if state.dirty and (state.has_changes or state.headers_sent or not self._hooked):
+                await self._driver.commit(state)
+        elif state.dirty or state.cookie is not KEEP or state.spare_cookie is not KEEP:
+            await self._driver.leave(state, partial(self._write_headers, response, state))
+        elif state.used:
+            add_vary_cookie(response.headers)
 
     async def _settle(self, request: web.Request, state: SessionState, error: BaseException) -> BaseException:
         """Commit what the handler did before it raised a response, or discard it (promise 8); return what to raise.
@@ -141,32 +165,41 @@ class _Cycle:
         """
         if isinstance(error, web.HTTPException):
             try:
-                if state.dirty:
-                    await self._driver.commit(state)
+                await self._finish(state, error)
             except BaseException as failure:  # noqa: BLE001 - raised by the caller
                 error = failure
             else:
                 return error
         state.discard()
-        if isinstance(error, AdapterError | ConflictError):
+        if isinstance(error, ConflictError):
             # The raw path: a decoded one could bring line breaks into the log (ASVS 16.4.1).
-            logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error, exc_info=error)
-        return error if state.headers_sent else _answer_to(error)
+            logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error)
+        if state.headers_sent and self._hooked:
+            return error
+        answer = _answer_to(error)
+        if not self._hooked and isinstance(answer, web.HTTPException):
+            self._write_headers(answer, state)
+        return answer
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Commit what is pending, then write the cookie: the last moment before the headers (promise 1, promise 7)."""
+        """Commit what is pending, then write the cookie: the last moment before the headers (promise 1, promise 7).
+
+        Called for a second response of one request it knows that the first one never left, and does the same again.
+        """
         sessions = _SESSIONS.get(request.writer)
         state = None if sessions is None else sessions.get(self._manager)
-        if state is None or state.headers_sent:
+        if state is None:
             return
-        if state.dirty:
+        state.headers_sent = False
+        if state.dirty or state.busy or state.cookie is not KEEP or state.spare_cookie is not KEEP:
             try:
-                await self._driver.commit(state)
-            except BaseException:
+                await self._driver.leave(state, partial(self._write_headers, response, state))
+            except BaseException as error:
+                state.discard()
                 _forget_framing(request.writer)
+                if state.handled and isinstance(error, AdapterError | ConflictError):
+                    await _answer_instead(request, error)
                 raise
-        if state.cookie is not KEEP:
-            self._write_headers(response, state)
         elif state.used:
             add_vary_cookie(response.headers)
         state.headers_sent = True
@@ -175,18 +208,24 @@ class _Cycle:
         headers = response.headers
         if state.used:
             add_vary_cookie(headers)
+        requests, place, spare = self._requests, state.place, state.spare
+        if state.spare_cookie is CookieAction.SEND and spare is not None:
+            requests.spares.write(headers, spare.identifier, max_age=requests.max_age(spare))
+        elif state.spare_cookie is CookieAction.EXPIRE:
+            requests.spares.remove(headers)
         if state.cookie is KEEP:
             return
         if not self._hooked:
             # One that the handler set becomes a header only when the response is prepared.
             response.cookies.pop(self._manager.name, None)
-        if state.cookie is CookieAction.SEND:
-            self._requests.cookies.write(headers, state.identifier, max_age=self._requests.max_age(state))
+        if state.cookie is CookieAction.SEND and place is not None:
+            requests.cookies.write(headers, place.identifier, max_age=requests.max_age(place))
         else:
-            self._requests.cookies.remove(headers)
+            requests.cookies.remove(headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""
+        _check_names(app, {self._manager.name: self._manager})
         await self._manager.open()
         purging = asyncio.create_task(self._purge())
         try:
@@ -205,13 +244,51 @@ class _Cycle:
                 logger.warning("purging expired sessions failed, to be tried again: %s", error)
 
 
+def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None:
+    """Raise ``ValueError`` where a sub-application's manager would take the cookie of another one's for its own."""
+    for resource in app.router.resources():
+        inner: web.Application | None = getattr(resource, "_app", None)
+        if inner is None:
+            continue
+        for manager in managers_of(inner).values():
+            if taken.get(manager.name, manager) is not manager:
+                raise ValueError(
+                    f"a sub-application has a session manager of its own with the cookie {manager.name!r}, which an "
+                    "application around it has too: give each its own name, or set one manager up on both"
+                )
+        _check_names(inner, taken)
+
+
 def _answer_to(error: BaseException) -> BaseException:
     """Return the response that stands for an exception, or the exception itself where none does."""
     if isinstance(error, SessionEndedError):
         return web.HTTPConflict(text="The session has ended. Please try again.")
     if isinstance(error, AdapterError | ConflictError):
-        return web.HTTPServiceUnavailable(text="Sessions are not available at the moment.")
+        return _unavailable()
     return error
+
+
+def _unavailable() -> web.HTTPServiceUnavailable:
+    return web.HTTPServiceUnavailable(text="Sessions are not available at the moment.", headers={"Retry-After": "1"})
+
+
+async def _answer_instead(request: web.Request, error: Exception) -> None:
+    """Send a 503 in place of the response that is being prepared: what is raised there only drops the connection.
+
+    :raises ConnectionResetError: when that is done, which aiohttp takes for a client that is gone.
+    """
+    answer = _unavailable()
+    answer.force_close()
+    await answer.prepare(request)
+    await answer.write_eof()
+    raise ConnectionResetError("the session could not be stored: 503 was sent in place of the response") from error
+
+
+def _has_left(writer: AbstractStreamWriter) -> bool:
+    """Whether the headers of a response are written, sent or not."""
+    if not isinstance(writer, StreamWriter):
+        return False
+    return writer.output_size > 0 or writer._headers_buf is not None  # noqa: SLF001 - nothing public tells
 
 
 def _forget_framing(writer: AbstractStreamWriter) -> None:

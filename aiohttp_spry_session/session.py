@@ -53,13 +53,14 @@ class Session:
         return self._loaded().identifier
 
     @property
-    def handle(self) -> str:
+    def handle(self) -> str | None:
         """SHA-256 of the identifier, hexadecimal: the session's name in store, logs and lists. Safe to show.
 
-        :raises SessionNotLoadedError: with ``lazy=True``, before something was awaited.
-        :raises SessionEndedError: where the client presented a rotated-away identifier.
+        ``None`` while there is no session, while it is not loaded, in an outage, and once it has ended. Reading it
+        starts nothing, raises nothing and is no use of the session, so that any log line may have it.
         """
-        return self._loaded().handle
+        place = self._state.place
+        return None if place is None else place.handle
 
     @property
     def is_new(self) -> bool:
@@ -134,17 +135,23 @@ class Session:
         state = await self._use()
         name = key_name(key)
         state.put(name, self._encode(name, value))
+        if state.is_over:
+            await self._driver.save(state)
 
     async def remove(self, key: str | SessionKey[Any]) -> None:
         """Remove the key; fine where it is not there."""
         state = await self._use()
         state.drop(key_name(key))
+        if state.is_over:
+            await self._driver.save(state)
 
     async def clear(self) -> None:
         """Remove all keys that this request sees; the session goes on, empty."""
         state = await self._use()
         for key in list(state.view.values):
             state.drop(key)
+        if state.is_over:
+            await self._driver.save(state)
 
     @overload
     async def update(self, key: SessionKey[T], function: Callable[[T], T]) -> T: ...
@@ -228,8 +235,10 @@ class Session:
 
         :raises HeadersSentError: where this would start a session after the response's headers have left.
         """
-        await self._use()
-        self._state.renew()
+        state = await self._use()
+        state.renew()
+        if state.is_over:
+            await self._driver.save(state)
 
     async def rotate(self, *, grace: timedelta | float = 0) -> None:
         """Give the session a new identifier, at once; data, owner, ``created_at`` and ``expires_at`` stay (ASVS 7.2.4).

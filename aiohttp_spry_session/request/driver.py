@@ -6,7 +6,7 @@ One driver serves all requests of a manager, and has no state of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -18,8 +18,8 @@ from ..policy import Policy
 from ..store.guard import GuardedStore
 from ..store.trails import MAX_ATTEMPTS, Trails
 from .arrival import Sighting
-from .state import ABSENT, RETIRED, UNLOADED, LostError, News, SessionState, Status
-from .steps import Step
+from .state import ABSENT, RETIRED, UNLOADED, CookieAction, LostError, News, SessionState, Status
+from .steps import Create, Move, Step
 from .view import merged
 
 __all__ = ["Change", "Driver", "check_loaded", "report_corrupt"]
@@ -54,7 +54,7 @@ class Driver:
         self._identifiers = identifiers
         self._events = events
         self._clock = clock
-        self.begin: Callable[[Sequence[str]], SessionState] = partial(SessionState, policy, identifiers)
+        self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
     async def look_up(self, state: SessionState) -> None:
@@ -64,19 +64,51 @@ class Driver:
             await self._tell(state)
 
     async def _look_up(self, state: SessionState) -> None:
-        sightings: list[Sighting] = []
-        for identifier in state.presented:
-            handle = asked = handle_of(identifier)
-            if not is_cookie_value(identifier):
-                state.news.append(News("rejected", asked, None, "malformed"))
-                continue
-            record = await self._store.load(asked)
-            if record is not None and record.retired:
-                handle, record = await self._trails.follow(asked, record)
-            sightings.append(Sighting(identifier, asked, handle, record))
+        sightings = [sighting for identifier in state.presented if (sighting := await self._sight(state, identifier))]
         state.arrive(sightings, self._clock())
+        if state.spares:
+            await self._settle(state)
         if state.place is None:
             await self._prepare_identifier(state)
+
+    async def _sight(self, state: SessionState, identifier: str) -> Sighting | None:
+        handle = asked = handle_of(identifier)
+        if not is_cookie_value(identifier):
+            state.news.append(News("rejected", asked, None, "malformed"))
+            return None
+        record = await self._store.load(asked)
+        if record is not None and record.retired:
+            handle, record = await self._trails.follow(asked, record)
+        return Sighting(identifier, asked, handle, record)
+
+    async def _settle(self, state: SessionState) -> None:
+        """Settle a rotation of unknown outcome (promise 9): the client presented the identifiers before and after it.
+
+        Where the one before is live, a write lets the rotation, should it still be under way, find its version gone,
+        and what it made is removed. Where it is not, the one after it counts.
+        """
+        handles = [handle_of(spare) for spare in state.spares]
+        try:
+            if state.place is not None:
+                if state.place.handle not in handles:
+                    await self._land(state, lambda: state.touch(self._clock()))
+                    for handle in handles:
+                        await self._store.destroy(handle)
+                state.settle()
+                return
+        except LostError:
+            pass  # the rotation landed at this moment
+        news, state.news = state.news, []
+        state.leave(values=False)
+        sightings = [sighting for spare in state.spares if (sighting := await self._sight(state, spare))]
+        known, state.news = state.known, []
+        state.arrive(sightings, self._clock())
+        state.settle()
+        if state.place is None:
+            state.news = news
+        else:
+            state.cookie = CookieAction.SEND
+        state.known = [*known, *state.known]
 
     async def load(self, state: SessionState) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""
@@ -84,11 +116,16 @@ class Driver:
             await self._in_turn(state, self._load)
 
     async def commit(self, state: SessionState) -> None:
-        """Store what is pending; where the session is gone, drop it (``on_rejected`` tells)."""
-        try:
-            await self._in_turn(state, self._save)
-        except SessionEndedError:
-            state.discard()
+        """Make the last commit; where the session is gone, what is pending is dropped (``on_rejected`` tells)."""
+        await self._in_turn(state, self._commit)
+
+    async def leave(self, state: SessionState, write: Callable[[], None]) -> None:
+        """Make the last commit and write the cookie, while what it says is true (promise 5).
+
+        :param write: writes into the response what the state says; called within the turn, so that nothing of this
+            request comes between.
+        """
+        await self._in_turn(state, self._leave, write)
 
     async def save(self, state: SessionState) -> None:
         """Store what is pending; ``SessionEndedError`` where the session is gone."""
@@ -117,11 +154,11 @@ class Driver:
 
     async def rotate(self, state: SessionState, *, grace: float) -> None:
         """Give the session a new identifier; the old one is dead, or will be in ``grace`` seconds."""
-        await self._in_turn(state, self._change_identifier, "rotate", grace=grace)
+        await self._in_turn(state, self._rotate, grace=grace)
 
     async def bind(self, state: SessionState, owner: str) -> None:
         """Give the session an owner, a new identifier and a new beginning."""
-        await self._in_turn(state, self._change_identifier, "bind", owner=owner)
+        await self._in_turn(state, self._bind, owner)
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
@@ -181,22 +218,38 @@ class Driver:
         step = plan()
         if step is None:
             return
-        if step.handle in self._store.turns or not await step.send(self._store):
+        if step.handle in self._store.turns or not await self._send(state, step):
             async with self._store.turns.take(step.handle):
                 step = await self._land_at_last(state, plan)
         if step is not None:
-            state.landed(step)
+            self._landed(state, step)
 
     async def _land_at_last(self, state: SessionState, plan: Callable[[], Step | None]) -> Step | None:
         for _ in range(MAX_ATTEMPTS):
             await self._refresh(state)
             step = plan()
-            if step is None or await step.send(self._store):
+            if step is None or await self._send(state, step):
                 return step
         raise ConflictError("other requests kept changing the session: nothing was stored")
 
+    async def _send(self, state: SessionState, step: Step) -> bool:
+        try:
+            return await step.send(self._store)
+        except (AdapterError, asyncio.CancelledError):
+            if isinstance(step, Create | Move):
+                state.doubted(step)
+            raise
+
+    def _landed(self, state: SessionState, step: Step) -> None:
+        state.landed(step)
+        if state.cookie is CookieAction.SEND:
+            # Should the headers leave before the loop goes on, nobody can have moved the session meanwhile.
+            asyncio.get_running_loop().call_soon(state.go_on)
+
     async def _refresh(self, state: SessionState) -> None:
-        handle, record = await self._trails.resolve(state.handle)
+        if state.place is None:
+            raise LostError(state.why_over())
+        handle, record = await self._trails.resolve(state.place.handle)
         state.refreshed(handle, record, self._clock())
 
     async def _create(self, state: SessionState, plan: Callable[[], Step | None]) -> None:
@@ -207,8 +260,14 @@ class Driver:
             step = plan()
             if step is None:
                 return
-            if await step.send(self._store):
-                state.landed(step)
+            if await self._send(state, step):
+                self._landed(state, step)
+                return
+            if state.spare is not None and await self._store.load(step.handle) is not None:
+                # It is there since an attempt whose answer was lost.
+                self._landed(state, step)
+                state.put_all_again()
+                await self._land(state, lambda: state.next_step(self._clock()))
                 return
             if state.handed_out:
                 raise SessionError("the new session's identifier is in use already: nothing was stored")
@@ -222,12 +281,34 @@ class Driver:
             await self._look_up(state)
             state.failure = None
 
-    async def _save(self, state: SessionState) -> None:
-        if state.status is ABSENT:
-            if state.is_pending(self._clock()):
-                await self._create(state, lambda: state.next_step(self._clock()))
+    async def _save(self, state: SessionState, *, last: bool = False) -> None:
+        if state.status is not ABSENT:
+            await self._land(state, lambda: state.next_step(self._clock(), last=last))
+        elif state.has_changes:
+            await self._create(state, lambda: state.next_step(self._clock()))
+
+    async def _commit(self, state: SessionState) -> None:
+        try:
+            await self._save(state, last=True)
+        except LostError as lost:
+            state.lost(lost.reason)
+
+    async def _leave(self, state: SessionState, write: Callable[[], None]) -> None:
+        if state.dirty:
+            await self._commit(state)
+        if state.went_on and state.cookie is CookieAction.SEND:
+            await self._look_again(state)
+        write()
+        state.headers_sent = True
+
+    async def _look_again(self, state: SessionState) -> None:
+        assert state.place is not None  # noqa: S101 - its cookie is to be sent
+        try:
+            record = await self._store.load(state.place.handle)
+        except AdapterError:
+            state.could_not_look_again()
         else:
-            await self._land(state, lambda: state.next_step(self._clock()))
+            state.looked_again(record, self._clock())
 
     async def _mutate(self, state: SessionState, key: str, change: Change) -> bytes | None:
         outcome: bytes | None = None
@@ -257,41 +338,84 @@ class Driver:
     async def _destroy(self, state: SessionState, *, regenerate: bool) -> None:
         if regenerate:
             state.check_cookie_possible()
-        handles = dict.fromkeys([*state.known, *(() if state.place is None else (state.place.handle,))])
-        existed = bool(handles) or state.is_pending(self._clock())
-        for handle in handles:
-            ended = await self._trails.end(handle)
-            if ended is not None:
-                state.news.append(News("destroyed", ended.handle, ended.owner, "destroy"))
+        existed = bool(state.known) or state.place is not None or state.has_changes
+        await self._end_all(state, reason="destroy")
         state.ended()
         await self._prepare_identifier(state)
         if regenerate and existed:
             await self._create(state, lambda: state.create(self._clock(), reason="destroy"))
 
-    async def _change_identifier(
-        self, state: SessionState, reason: str, *, grace: float = 0.0, owner: str | None = None
-    ) -> None:
+    async def _rotate(self, state: SessionState, *, grace: float) -> None:
         state.check_cookie_possible()
         if state.status is RETIRED or state.status is ABSENT:
-            await self._begin_anew(state, owner, "started" if owner is None else reason)
+            await self._begin_anew(state, None, "started")
             return
-        arrived_late = state.place is not None and state.place.follows
         # Within its grace an identifier has been rotated by the clock already, and goes on working.
-        if not (grace and arrived_late):
-            identifier = await self._identifiers.new()
-            await self._land(
-                state,
-                lambda: state.next_move(
-                    self._clock(), identifier, grace=grace, owner=owner, reason=reason, arrived_late=arrived_late
-                ),
-            )
+        if not (grace and state.place is not None and state.place.follows):
+            await self._move(state, "rotate", grace=grace)
         if state.view.changes:
             await self._land(state, lambda: state.next_step(self._clock()))
+
+    async def _move(self, state: SessionState, reason: str, *, grace: float = 0.0, owner: str | None = None) -> None:
+        identifier = await self._identifiers.new()
+        late = state.place is not None and state.place.follows
+        await self._land(
+            state,
+            lambda: state.next_move(
+                self._clock(), identifier, grace=grace, owner=owner, reason=reason, arrived_late=late
+            ),
+        )
+
+    async def _bind(self, state: SessionState, owner: str) -> None:
+        """Bind the session, or begin one: who has just proved who they are is never told to try again."""
+        state.check_cookie_possible()
+        record = state.record
+        if record is not None and record.owner not in (None, owner):
+            await self._end_all(state, reason="bind")
+            state.ended()
+        elif record is not None:
+            try:
+                await self._move(state, "bind", owner=owner)
+                if state.view.changes:
+                    await self._land(state, lambda: state.next_step(self._clock()))
+            except LostError as lost:
+                await self._let_go(state, lost, owner)
+            else:
+                return
+        elif state.status is ABSENT and state.known:
+            # (promise 4) Several live ones were presented, and none is used: nobody stays caught between two cookies.
+            await self._end_all(state, reason="bind")
+            state.known = ()
+        elif state.status is Status.ENDED:
+            state.leave(values=False)
+        await self._begin_anew(state, owner, "bind")
+
+    async def _let_go(self, state: SessionState, lost: LostError, owner: str) -> None:
+        """Let go of a session that was lost while it was to be bound.
+
+        Where another ``bind`` of the same owner, or a rotation, was faster, the values that this request saw stay.
+        """
+        place = state.place
+        values = False
+        if lost.reason == "rotated" and place is not None:
+            last = await self._store.load((await self._trails.trail(place.handle))[-1])
+            values = last is not None and not last.retired and last.owner in (None, owner)
+        if not values:
+            state.lost(lost.reason)
+        state.leave(values=values)
+
+    async def _end_all(self, state: SessionState, *, reason: str) -> None:
+        handles = dict.fromkeys([*state.known, *(() if state.place is None else (state.place.handle,))])
+        for handle in handles:
+            ended = await self._trails.end(handle)
+            if ended is not None:
+                state.news.append(News("destroyed", ended.handle, ended.owner, reason))
 
     async def _begin_anew(self, state: SessionState, owner: str | None, reason: str) -> None:
         arrived, state.status = state.status, ABSENT
         try:
-            state.exchange(await self._identifiers.new())
+            if state.spare is None:
+                state.exchange(await self._identifiers.new())
             await self._create(state, lambda: state.create(self._clock(), owner=owner, reason=reason))
         finally:
             if state.status is ABSENT:  # it failed, and a plain write must not start what this did not (promise 5)

@@ -97,6 +97,8 @@ class SessionState:
         "dirty",
         "failure",
         "freed",
+        "handled",
+        "has_left",
         "headers_sent",
         "is_new",
         "known",
@@ -104,15 +106,23 @@ class SessionState:
         "place",
         "presented",
         "prospective",
+        "spare",
+        "spare_cookie",
+        "spares",
         "status",
         "used",
         "view",
+        "went_on",
     )
 
-    def __init__(self, policy: Policy, identifiers: IdentifierSource, presented: Sequence[str]) -> None:
+    def __init__(
+        self, policy: Policy, identifiers: IdentifierSource, presented: Sequence[str], spares: Sequence[str] = ()
+    ) -> None:
         self._policy = policy
         self._identifiers = identifiers
         self.presented = presented
+        self.spares = spares
+        """What the client presented beside it, since a rotation of it had an outcome that nobody knew."""
         self.known: Sequence[str] = ()
         """Handles that the client presented and the store knew."""
         self.status = UNLOADED
@@ -127,7 +137,16 @@ class SessionState:
         self.news: list[News] = []
         self.failure: AdapterError | None = None
         """Of the look-up before the handler ran."""
+        self.spare: Place | None = None
+        """Where the session is, if a rotation landed of which nobody knows; the client is given its identifier too."""
+        self.spare_cookie = KEEP
         self.headers_sent = False
+        self.has_left: Callable[[], bool] | None = None
+        """Tells whether the headers have left, where no response hook does."""
+        self.handled = False
+        """Whether the handler is done."""
+        self.went_on = False
+        """Whether the request went on, and others with it, since the cookie was decided."""
         self.is_new = True
         self.used = False
         self.busy = False
@@ -136,7 +155,7 @@ class SessionState:
         self._starting = self._renewing = self._rolling = self._handed_out = False
         if policy.rolling:
             self._rolling = self.dirty = True
-        if not presented and identifiers.synchronous:
+        if not presented and not spares and identifiers.synchronous:
             self.begin_absent()
 
     # What is known.
@@ -158,13 +177,14 @@ class SessionState:
         return self.place.identifier
 
     @property
-    def handle(self) -> str:
-        """The handle; of a session that is not there yet the one that it will have."""
-        if self.status is ABSENT:
-            return handle_of(self._prospective())
-        if self.place is None:
-            raise SessionEndedError(self.why_over())
-        return self.place.handle
+    def is_over(self) -> bool:
+        """Whether nobody will commit any more: what is changed now is committed at once (promise 8)."""
+        return self.handled and self.headers_sent
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is more to commit than a new end."""
+        return bool(self.view.changes) or self._starting
 
     @property
     def handed_out(self) -> bool:
@@ -175,9 +195,9 @@ class SessionState:
         """Return why there is no session."""
         return "retired" if self.status is RETIRED else "ended"
 
-    def is_pending(self, now: float) -> bool:
-        """Whether there is anything to commit."""
-        return bool(self.view.changes) or self._starting or self._extension(now) is not None
+    def is_pending(self, now: float, *, last: bool = False) -> bool:
+        """Whether there is anything to commit; a new end only with the last commit."""
+        return self.has_changes or self._extension(now, last=last) is not None
 
     def is_missing(self, key: str, now: float) -> bool:
         """Whether this request knows of nothing under the key, and has nothing else to commit."""
@@ -200,7 +220,7 @@ class SessionState:
         self.dirty = self.dirty or not forget
 
     def renew(self) -> None:
-        """Restart the expiration at the next commit; starts a session where there is none."""
+        """Restart the expiration with the last commit; starts a session where there is none."""
         if self.status is RETIRED or self.status is ABSENT:
             # (promise 5) Who arrived with a rotated-away identifier, and asks for a session, gets one of its own.
             self.check_cookie_possible()
@@ -245,23 +265,24 @@ class SessionState:
 
     # What is to be stored.
 
-    def next_step(self, now: float, compute: Compute | None = None) -> Step | None:
-        """Return what is to be stored: the changes, with what is computed from the newest values, and a new end.
+    def next_step(self, now: float, compute: Compute | None = None, *, last: bool = False) -> Step | None:
+        """Return what is to be stored: the changes, with what is computed from the newest values.
 
-        ``None`` where there is nothing (promise 6).
+        The ``last`` commit takes a new end along; at a commit point before, its cookie would be decided too early
+        (promise 5). ``None`` where there is nothing (promise 6).
 
         :raises LostError: where the session is over.
         :raises SessionTooLargeError: where it would be too large.
         """
         if self.status is ABSENT:
             return self._next_create(now, compute)
-        if compute is None and not self.is_pending(now):
+        if compute is None and not self.is_pending(now, last=last):
             return None
         if self.status is RETIRED:
             # (promise 5) A plain write under a rotated-away identifier starts nothing: it is dropped, and told of.
             raise LostError("retired")
         place = self._current(now)
-        record, extension = place.record, self._extension(now)
+        record, extension = place.record, self._extension(now, last=last)
         end = record.expires_at if extension is None else self._policy.renewed_end(record, now)
         if extension is not None and compute is None and not self.view.changes:
             return Extend(place.handle, end, extension)
@@ -311,7 +332,15 @@ class SessionState:
         retired = retire(draft, new, now=now, grace=grace)
         return Move(place.handle, identifier, new, draft, retired, self.view.values, self.view.sent(), reason)
 
-    def _extension(self, now: float) -> Extension | None:
+    def touch(self, now: float) -> Update:
+        """Return a write that changes nothing but the version: what began before it cannot land any more."""
+        place, view = self._current(now), self.view
+        draft = replace(place.record, version=place.record.version + 1)
+        return Update(place.handle, draft, view.values, view.sent(), None)
+
+    def _extension(self, now: float, *, last: bool) -> Extension | None:
+        if not (last or self.headers_sent):
+            return None
         if self._renewing:
             return "renew"
         if self._rolling and self.used and self.place is not None and self._policy.rolls(self.place.record, now):
@@ -330,6 +359,7 @@ class SessionState:
 
     def landed(self, step: Step) -> None:
         """Take over what was stored, and decide on the cookie (promise 5)."""
+        self.went_on = False
         if isinstance(step, Update):
             self._take_over(step.record, step.values, step.sent)
             if step.extension is not None:
@@ -340,17 +370,48 @@ class SessionState:
             self._extended(step.extension)
         elif isinstance(step, Create):
             self.place = Place(step.identifier, step.handle, step.record)
-            self.status, self.cookie = LIVE, CookieAction.SEND
+            self.status, self.cookie, self.spare_cookie = LIVE, CookieAction.SEND, self._settled()
             self._take_over(step.record, step.values, step.sent)
             self._starting = self._renewing = False
             self._tell("created", step.reason)
         else:
             self.place = Place(step.identifier, step.new, step.record)
-            self.cookie = CookieAction.SEND
+            self.cookie, self.spare_cookie = CookieAction.SEND, self._settled()
             self._take_over(step.record, step.values, step.sent)
             self._tell("rotated", step.reason)
         # Another task of the request may have changed something meanwhile.
         self.dirty = bool(self.view.changes or self._rolling or self._renewing or self._starting)
+
+    def doubted(self, step: Create | Move) -> None:
+        """Keep both ways open: nobody knows whether the new identifier landed (promise 9)."""
+        handle = step.handle if isinstance(step, Create) else step.new
+        self._spare(Place(step.identifier, handle, step.record))
+
+    def _spare(self, place: Place) -> None:
+        self.spare, self.spare_cookie = place, CookieAction.SEND
+
+    def _settled(self) -> CookieAction:
+        self.spare = None
+        return CookieAction.EXPIRE if self.spares else KEEP
+
+    def settle(self) -> None:
+        """Let the client forget the identifier that it was given beside its own: it is settled which one counts."""
+        self.spare_cookie = self._settled()
+
+    def go_on(self) -> None:
+        """Take note that the loop went on: since the cookie was decided others may have moved the session."""
+        self.went_on = True
+
+    def looked_again(self, record: SessionRecord | None, now: float) -> None:
+        """Decide once more on a cookie from a commit point: only one that leads to the session is sent (promise 5)."""
+        if record is None or record.retired or self._policy.is_over(record, now):
+            self.cookie = KEEP
+
+    def could_not_look_again(self) -> None:
+        """Keep both ways open: nobody knows whether the session was moved on (promise 9)."""
+        assert self.place is not None  # noqa: S101 - its cookie was to be sent
+        self.cookie = KEEP
+        self._spare(self.place)
 
     def _take_over(self, record: SessionRecord, values: dict[str, bytes], sent: Sent) -> None:
         assert self.place is not None  # noqa: S101 - what was written is there
@@ -396,6 +457,16 @@ class SessionState:
             self.view.clear()
         self.news.append(News("rejected", handle, owner, reason))
 
+    def leave(self, *, values: bool) -> None:
+        """Let go of a session that was ended or rotated away, with or without the values that this request saw."""
+        seen = self.view.values
+        self.view.clear()
+        self.place, self.prospective, self._handed_out, self.is_new = None, None, False, True
+        self.status, self.cookie = ABSENT, KEEP
+        if values:
+            for key, value in seen.items():
+                self.view.put(key, value)
+
     def ended(self) -> None:
         """Begin anew, without a session: this request destroyed what there was."""
         self.discard()
@@ -405,13 +476,18 @@ class SessionState:
         self.cookie = CookieAction.EXPIRE if self.presented else KEEP
         self.status = ABSENT
 
+    def put_all_again(self) -> None:
+        """Take all that the request sees for changes: what is stored may be older."""
+        for key, value in list(self.view.values.items()):
+            self.put(key, value)
+
     def exchange(self, identifier: str | None) -> None:
         """Give a session that is not there yet another identifier."""
         self.prospective, self._handed_out = identifier, False
 
     def check_cookie_possible(self) -> None:
         """Raise ``HeadersSentError`` where no cookie can be sent any more (promise 7)."""
-        if self.headers_sent:
+        if self.headers_sent or (self.has_left is not None and self.has_left()):
             raise HeadersSentError(
                 "this needs a session cookie in the response, and its headers have left already: "
                 "do it before the response is prepared"

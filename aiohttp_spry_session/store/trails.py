@@ -56,7 +56,8 @@ class Trails:
             if found is None or not found.retired:
                 break
             successor = _next(found)
-            if successor is None or successor.grace_until <= self._clock():
+            # (promise 3) 0 is no grace: that is decided by no comparison of clocks.
+            if successor is None or not successor.grace_until or successor.grace_until <= self._clock():
                 break
             handle = successor.handle
             found = await self._store.load(handle)

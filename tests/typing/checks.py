@@ -53,7 +53,7 @@ async def in_a_handler(request: web.Request) -> web.Response:
 async def properties(session: Session) -> None:
     """What is known of it."""
     assert_type(session.identifier, str)
-    assert_type(session.handle, str)
+    assert_type(session.handle, str | None)
     assert_type(session.is_new, bool)
     assert_type(session.created_at, datetime | None)
     assert_type(session.expires_at, datetime | None)
