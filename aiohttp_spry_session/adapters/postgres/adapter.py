@@ -106,8 +106,8 @@ class PostgresSessionAdapter(SessionAdapter):
         rows = store(Kind.RETIRE, old, retired, peer=new), store(Kind.BEAR, new, record, peer=old)
         return await self._submit("rotate", self._writes, rows)
 
-    async def destroy(self, handle: str) -> None:
-        await self._submit("destroy", self._writes, (Row(Kind.DESTROY, key_of(handle)),))
+    async def destroy(self, handle: str) -> bool:
+        return await self._submit("destroy", self._writes, (Row(Kind.DESTROY, key_of(handle)),))
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._submit("find", self._finds, encode(owner))

@@ -81,8 +81,10 @@ WITH op AS MATERIALIZED (
     RETURNING s.handle
 ), gone AS (
     DELETE FROM {table} s USING held op WHERE s.handle = op.handle AND op.kind = 'd'
+    RETURNING s.handle, {unexpired} AS was_there
 )
 SELECT handle FROM born UNION ALL SELECT handle FROM updated UNION ALL SELECT handle FROM renewed
+UNION ALL SELECT handle FROM gone WHERE was_there
 """
 
 # Whoever takes the lock has the turn, until the end of the statement.
