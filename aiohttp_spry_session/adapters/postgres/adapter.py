@@ -15,8 +15,9 @@ from ...record import SessionRecord
 from ..batching import Batcher
 from .batches import Operation, Writer
 from .connections import connections_from, is_connection_lost
+from .rows import encode, key_of, read_handle, read_record
 from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
-from .statements import Kind, Row, Statements, encode, key_of, read_handle, read_record, store
+from .statements import Kind, Row, Statements, store
 
 __all__ = ["PostgresSessionAdapter", "schema_sql"]
 
@@ -173,7 +174,10 @@ class PostgresSessionAdapter(SessionAdapter):
     async def _find(self, owners: list[bytes]) -> Sequence[dict[str, SessionRecord]]:
         found: dict[bytes, dict[str, SessionRecord]] = {owner: {} for owner in owners}
         for owner, *row in await self._read(self._statements.find, list(found)):
-            found[owner][read_handle(row)] = read_record(row)
+            handle = read_handle(row)
+            record = None if handle is None else read_record(row)
+            if handle is not None and record is not None:
+                found[owner][handle] = record
         return [found[owner] for owner in owners]
 
     async def _read(self, statement: str, keys: list[bytes]) -> Sequence[Any]:

@@ -7,19 +7,14 @@ Handles and owners are ``bytea``, so that any string can be stored in a database
 from __future__ import annotations
 
 import enum
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ...record import SessionRecord
+from .rows import encode, key_of, stored_payload
 from .schema import Table
 
-__all__ = ["Kind", "Row", "Statements", "columns", "encode", "key_of", "read_handle", "read_record", "store"]
-
-_MAX_KEY = 1024
-_DIGEST = b"\xff"
-"""Begins a key that is a digest; no text in UTF-8 begins so."""
-_LENGTH = 4
+__all__ = ["Kind", "Row", "Statements", "columns", "store"]
 
 _COLUMNS = "payload, version, created_at, expires_at, owner, retired"
 _UNEXPIRED = "(s.expires_at IS NULL OR s.expires_at > $1)"
@@ -162,7 +157,7 @@ def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = 
         kind,
         key,
         None if peer is None else key_of(peer),
-        _prefix(handle) + record.payload if key[0:1] == _DIGEST else record.payload,
+        stored_payload(handle, key, record.payload),
         record.version,
         record.created_at,
         record.expires_at,
@@ -174,45 +169,3 @@ def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = 
 def columns(rows: Iterable[Row]) -> list[list[Any]]:
     """Return the parameters of the statement that writes, after the time."""
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def read_record(row: Sequence[Any]) -> SessionRecord:
-    """Return the record that a row stores: its handle, and the fields of the record."""
-    key, payload, version, created_at, expires_at, owner, retired = row
-    if key[0:1] == _DIGEST:
-        payload = payload[_LENGTH + _length_of_handle(payload) :]
-    return SessionRecord(payload, version, created_at, expires_at, owner if owner is None else _decode(owner), retired)
-
-
-def read_handle(row: Sequence[Any]) -> str:
-    """Return the handle of a row."""
-    key, payload, *_ = row
-    return _decode(payload[_LENGTH : _LENGTH + _length_of_handle(payload)] if key[0:1] == _DIGEST else key)
-
-
-def _length_of_handle(payload: bytes) -> int:
-    return int.from_bytes(payload[:_LENGTH])
-
-
-def key_of(handle: str) -> bytes:
-    """Return what stands for a handle in the primary key, which has no room for a long one.
-
-    A long one is there as a digest, and in front of the payload.
-    """
-    key = encode(handle)
-    return key if len(key) <= _MAX_KEY else _DIGEST + hashlib.sha256(key).digest()
-
-
-def _prefix(handle: str) -> bytes:
-    stored = encode(handle)
-    return len(stored).to_bytes(_LENGTH) + stored
-
-
-def encode(text: str) -> bytes:
-    """Return a handle or an owner as it is stored."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _decode(stored: bytes) -> str:
-    """Return a stored handle or owner as it was."""
-    return stored.decode("utf-8", "surrogatepass")
