@@ -237,30 +237,6 @@ async def test_a_failure_is_not_that_of_operations_that_were_done_before(
     assert await adapter.load("first") == RECORD
 
 
-async def test_rows_are_locked_in_one_order(adapter: PostgresSessionAdapter, postgres_server: PostgresServer) -> None:
-    """A batch that waits for its first row holds no other: two batches never wait for each other in a circle."""
-    handles = [f"handle {number:02}" for number in range(20)]
-    await asyncio.gather(*(adapter.create(handle, RECORD) for handle in handles))
-    table = adapter.table.sql
-    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND position($1 IN query) > 0"
-    connections = [await asyncpg.connect(postgres_server.dsn) for _ in range(2)]
-    holder, watcher = connections
-    async with holder.transaction():
-        await holder.execute(f"SELECT FROM {table} WHERE handle = $1 FOR UPDATE", handles[0].encode())
-        batch = asyncio.gather(
-            adapter.create(handles[19], RECORD),
-            *(adapter.renew(handle, NOW + 1300) for handle in handles[18:4:-1]),
-            *(adapter.destroy(handle) for handle in handles[:5]),
-        )
-        while not await watcher.fetchval(waits, table):
-            assert not batch.done()
-        free = await watcher.fetch(f"SELECT FROM {table} FOR UPDATE SKIP LOCKED")
-    assert len(free) == 19
-    assert await batch == [False] + [True] * 14 + [True] * 5
-    for connection in connections:
-        await connection.close()
-
-
 async def test_batches_of_several_processes_do_not_deadlock(make_postgres: MakePostgres) -> None:
     """Whatever the order of the operations, no batch has to be rolled back for another one."""
     adapters = [make_postgres() for _ in range(3)]

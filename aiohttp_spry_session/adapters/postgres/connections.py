@@ -10,15 +10,18 @@ from typing import Any
 
 import asyncpg
 
-__all__ = ["Connections", "connections_from", "is_collision", "is_connection_lost", "is_rolled_back"]
+__all__ = ["Connections", "connections_from", "is_collision", "is_connection_lost", "is_locked", "is_rolled_back"]
 
 _connect: Callable[..., Awaitable[Any]] = asyncpg.connect
 
 _COLLISIONS = "40"
 """The class of SQLSTATE for what the server rolled back on behalf of another transaction: deadlock, serialization."""
 
-_ROLLED_BACK = ("22", "23", "54", _COLLISIONS)
-"""Classes of SQLSTATE that blame the statement: data, integrity, limits, collisions."""
+_LOCKED = "55P03"
+"""The SQLSTATE for a lock that was not to be had in time."""
+
+_ROLLED_BACK = ("22", "23", "54", _COLLISIONS, _LOCKED)
+"""Classes of SQLSTATE that blame the statement: data, integrity, limits, collisions; and the one for a lock."""
 
 _ENDED = ("08", "57P")
 """Classes of SQLSTATE for a connection that is no more: by the network, or by the server's will."""
@@ -38,6 +41,11 @@ def is_rolled_back(error: BaseException) -> bool:
 def is_collision(error: BaseException) -> bool:
     """Whether the server rolled a statement back that may succeed when it is tried again."""
     return isinstance(error, asyncpg.PostgresError) and _sqlstate(error).startswith(_COLLISIONS)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether the server rolled a statement back because another transaction holds what it needs."""
+    return isinstance(error, asyncpg.PostgresError) and _sqlstate(error) == _LOCKED
 
 
 def _sqlstate(error: asyncpg.PostgresError) -> str:

@@ -19,6 +19,9 @@ __all__ = ["Kind", "Row", "Statements", "columns", "store"]
 _COLUMNS = "payload, version, created_at, expires_at, owner, retired"
 _UNEXPIRED = "(s.expires_at IS NULL OR s.expires_at > $1)"
 _LIVE = "NOT s.retired AND " + _UNEXPIRED
+_FITS = f"""(op.kind IN ('c', 'b', 'd')
+        OR ({_LIVE} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1))))"""
+_PATIENCE = "20ms"
 
 # The server cannot see through the inner SELECT how many handles there are, so it plans once, not for every batch anew.
 _LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY((SELECT $2::bytea[])::bytea[]) AND {unexpired}"
@@ -32,8 +35,9 @@ CROSS JOIN LATERAL (
 ) AS found
 """
 
-# Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition, waiting for whoever is
-# about to change them, in the order of the handles, so that two batches never wait for each other in a circle.
+# Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition. It waits for nobody: a
+# row that somebody else holds, or has changed since the statement began, is "skipped", and its operation is left for
+# another time. Only where another transaction has inserted a handle and not yet ended can "born" wait, a moment.
 # A rotation is two rows, each the other's peer: the new record is born where the old one is held, and the old one is
 # retired where the new one was born.
 _WRITE = """
@@ -43,17 +47,21 @@ WITH op AS MATERIALIZED (
         $5::bytea[], $6::bigint[], $7::float8[], $8::float8[], $9::bytea[], $10::boolean[]
     ) AS op (kind, handle, peer, {columns})
 ), held AS MATERIALIZED (
-    SELECT op.*
-    FROM op JOIN {table} s ON s.handle = op.handle
-    WHERE op.kind IN ('c', 'd')
-        OR ({live} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1)))
-    ORDER BY s.handle FOR UPDATE OF s
+    SELECT op.* FROM op JOIN {table} s ON s.handle = op.handle
+    WHERE {fits}
+    ORDER BY s.handle FOR UPDATE OF s SKIP LOCKED
+), rest AS MATERIALIZED (
+    SELECT kind, handle, peer, version FROM op WHERE handle NOT IN (SELECT handle FROM held)
+), skipped AS MATERIALIZED (
+    SELECT op.handle FROM rest op JOIN {table} s ON s.handle = op.handle
+    WHERE {fits} AND (op.kind <> 'b' OR op.peer IN (SELECT held.handle FROM held))
 ), born AS (
     INSERT INTO {table} AS s (handle, {columns})
     SELECT op.handle, op.payload, op.version, op.created_at, op.expires_at, op.owner, op.retired
     FROM op
-    WHERE (SELECT count(*) FROM held) IS NOT NULL
+    WHERE (SELECT set_config('lock_timeout', '{patience}', true)) IS NOT NULL
         AND (op.kind = 'c' OR (op.kind = 'b' AND op.peer IN (SELECT held.handle FROM held)))
+        AND op.handle NOT IN (SELECT skipped.handle FROM skipped)
     ORDER BY op.handle
     ON CONFLICT (handle) DO UPDATE SET
         payload = excluded.payload, version = excluded.version, created_at = excluded.created_at,
@@ -78,8 +86,8 @@ WITH op AS MATERIALIZED (
     DELETE FROM {table} s USING held op WHERE s.handle = op.handle AND op.kind = 'd'
     RETURNING s.handle, {unexpired} AS was_there
 )
-SELECT handle FROM born UNION ALL SELECT handle FROM updated UNION ALL SELECT handle FROM renewed
-UNION ALL SELECT handle FROM gone WHERE was_there
+SELECT handle, true FROM born UNION ALL SELECT handle, true FROM updated UNION ALL SELECT handle, true FROM renewed
+UNION ALL SELECT handle, true FROM gone WHERE was_there UNION ALL SELECT handle, false FROM skipped
 """
 
 # Whoever takes the lock has the turn, until the end of the statement.
@@ -105,7 +113,11 @@ class Statements(NamedTuple):
     """Returns the live records of some owners: owner, handle, then the fields of the record."""
 
     write: str
-    """Carries out the :func:`columns` of rows of distinct handles; returns the handles of the operations that won."""
+    """Carries out the :func:`columns` of rows of distinct handles.
+
+    Returns handles of the operations that won, each with true, and of those that somebody else's hold on a row kept
+    from being decided, each with false: nothing was changed for them. The others have lost.
+    """
 
     purge: str
     """Deletes at most ``$2`` expired records, unless another worker is at it; returns how many."""
@@ -119,6 +131,8 @@ class Statements(NamedTuple):
             "columns": _COLUMNS,
             "unexpired": _UNEXPIRED,
             "live": _LIVE,
+            "fits": _FITS,
+            "patience": _PATIENCE,
         }
         return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
 
