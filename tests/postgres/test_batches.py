@@ -18,7 +18,6 @@ from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import rotate
 from tests.postgres.conftest import MakePostgres
-from tests.servers.postgres import PostgresServer
 
 NOW = 1_700_000_000.0
 RECORD = SessionRecord(b"data", 1, NOW, NOW + 1200)
@@ -265,28 +264,6 @@ async def _deadlocks(adapter: PostgresSessionAdapter) -> int:
     rows = await adapter._reader.fetch("SELECT sum(deadlocks)::int FROM pg_stat_database")
     count: int = rows[0][0]
     return count
-
-
-@pytest.mark.parametrize("isolation", ["repeatable%20read", "serializable"])
-async def test_a_stricter_isolation_of_the_database_costs_no_write(
-    make_postgres: MakePostgres, postgres_server: PostgresServer, isolation: str
-) -> None:
-    """What the server rolls back for another transaction's sake is tried again: every renewal counts, none fails."""
-    dsn = f"{postgres_server.dsn}?default_transaction_isolation={isolation}"
-    adapters = [make_postgres(dsn) for _ in range(3)]
-    for adapter in adapters:
-        adapter.clock = FakeClock(NOW)
-        await adapter.open()
-    await asyncio.gather(*(adapters[0].create(handle, RECORD) for handle in "abc"))
-
-    async def renew_all(adapter: SessionAdapter) -> None:
-        for _ in range(15):
-            assert all(await asyncio.gather(*(adapter.renew(handle, NOW + 1300) for handle in "abc")))
-
-    await asyncio.gather(*map(renew_all, adapters))
-    assert [(await adapters[0].load(handle)).version for handle in "abc"] == [46, 46, 46]  # type: ignore[union-attr]
-    for adapter in adapters:
-        await adapter.close()
 
 
 async def test_a_collision_is_not_tried_for_ever(

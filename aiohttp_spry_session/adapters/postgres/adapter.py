@@ -15,7 +15,8 @@ from ...exceptions import AdapterError
 from ...record import SessionRecord
 from ..batching import Batcher
 from .batches import Writer
-from .connections import connections_from, is_connection_lost
+from .connections import connections_from, is_collision, is_connection_lost
+from .examination import CodecError, check_codecs, is_read_committed
 from .rows import encode, key_of, read_handle, read_record
 from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
 from .sending import Sender
@@ -132,10 +133,12 @@ class PostgresSessionAdapter(SessionAdapter):
         """Connect, and find the table, or make or migrate it with ``create_schema=True``.
 
         :raises AdapterError: where the server is out of reach, or the table is missing, too old, too new, or another
-            application's.
+            application's, or where the pool's connections have codecs of their own for the types used here.
         """
         try:
             async with self._writer.use() as connection:
+                await check_codecs(connection)
+                self._reader.isolates = self._writer.isolates = not await is_read_committed(connection)
                 migrating = await needs_migration(connection, self.table, create=self.create_schema)
             if migrating:
                 async with self._writer.use(limited=False) as connection:
@@ -143,6 +146,9 @@ class PostgresSessionAdapter(SessionAdapter):
         except SchemaError as error:
             await self._writer.close()
             raise AdapterError("open", f"table {self.table.sql}: {error}") from error
+        except CodecError as error:
+            await self._writer.close()
+            raise AdapterError("open", str(error)) from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             await self._writer.close()
             raise AdapterError("open", f"{type(error).__name__}: {error}") from error
@@ -203,7 +209,7 @@ class PostgresSessionAdapter(SessionAdapter):
         try:
             return await self._reader.fetch(statement, self.clock(), keys)
         except Exception as error:
-            if not is_connection_lost(error):
+            if not is_connection_lost(error) and not is_collision(error):
                 raise
         return await self._reader.fetch(statement, self.clock(), keys)
 

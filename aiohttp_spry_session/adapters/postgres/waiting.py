@@ -12,7 +12,8 @@ from .waves import Operation, first_wave
 
 __all__ = ["Waiting"]
 
-_SHORTEST, _LONGEST = 0.001, 0.05
+_SHORTEST, _LONGEST = 0.001, 0.02
+"""Seconds between two rounds: the pause doubles while nothing comes free."""
 _LIMIT = 256
 """The largest statement."""
 
