@@ -78,6 +78,23 @@ async def test_many_writes_of_any_kind_are_one_statement(
     assert len(statements) == 1
 
 
+async def test_hundreds_of_sessions_end_in_a_few_statements(
+    adapter: PostgresSessionAdapter, statements: list[str]
+) -> None:
+    """Whoever ends all sessions of an owner, each with a fence before it, pays a few round trips."""
+    handles = [str(name) for name in range(500)]
+    await asyncio.gather(*(adapter.create(handle, replace(RECORD, owner="owner")) for handle in handles))
+    assert sorted(await adapter.find("owner")) == sorted(handles)
+    statements.clear()
+
+    async def end(handle: str) -> tuple[bool, bool]:
+        return await adapter.update(handle, replace(RECORD, version=2, retired=True)), await adapter.destroy(handle)
+
+    assert await asyncio.gather(*map(end, handles)) == [(True, True)] * 500
+    assert len(statements) == 4
+    assert await adapter.find("owner") == {}
+
+
 async def test_of_many_updates_of_one_version_the_first_wins_in_one_statement(
     adapter: PostgresSessionAdapter, statements: list[str]
 ) -> None:

@@ -116,6 +116,51 @@ async def test_a_lock_delays_its_own_session_only(
     assert await held is expected
 
 
+async def test_nobody_waits_in_the_server_for_a_row_that_can_be_seen(
+    adapter: PostgresSessionAdapter, holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held row is passed over, whatever is to be done with it: no statement is even refused for it."""
+    await _create(adapter, held=RECORD, free=RECORD, over=EXPIRED, past=EXPIRED)
+    refused: list[BaseException] = []
+    fetch = asyncpg.Connection.fetch
+
+    async def watched(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return await fetch(self, *args, **options)
+        except Exception as error:
+            refused.append(error)
+            raise
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", watched)
+    await holder.hold("held", "over", "past")
+    calls = [
+        adapter.update("held", SECOND),
+        rotate(adapter, "free", "over", SECOND),
+        adapter.create("past", RECORD),
+    ]
+    held = [asyncio.ensure_future(call) for call in calls]
+    assert await adapter.create("bystander", RECORD)
+    await holder.commit()
+    assert await asyncio.gather(*held) == [True, True, True]
+    assert refused == []
+
+
+async def test_a_neighbour_that_fails_does_not_decide_what_is_held(
+    adapter: PostgresSessionAdapter, holder: Holder
+) -> None:
+    """Where each is tried by itself, a held row still waits on the side."""
+    await _create(adapter, held=RECORD)
+    await holder.hold("held")
+    held = asyncio.ensure_future(adapter.update("held", SECOND))
+    answers = await asyncio.gather(
+        adapter.create("bad", replace(RECORD, version=2**63)), adapter.create("good", RECORD), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [asyncpg.DataError, bool]
+    assert not held.done()
+    await holder.commit()
+    assert await held
+
+
 async def test_what_cannot_win_is_not_delayed(adapter: PostgresSessionAdapter, holder: Holder) -> None:
     """An update of a version that is gone has lost, whoever holds the row."""
     await _create(adapter, held=RECORD, other=RECORD)
@@ -252,6 +297,30 @@ async def test_a_row_that_is_being_inserted(
     await (holder.commit() if committed else holder.roll_back())
     assert await asyncio.gather(*held) == [not committed, False]
     assert await adapter.load("old") == (RECORD if committed else await _retired(adapter))
+
+
+async def test_a_table_that_is_held_is_not_tried_row_by_row(
+    adapter: PostgresSessionAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a statement may wait for no lock (the role's ``lock_timeout``), a batch costs three waits, not hundreds."""
+    handles = [str(name) for name in range(20)]
+    fetch = asyncpg.Connection.fetch
+    free = asyncio.Event()
+    refused: list[int] = []
+
+    async def refuse(self: Any, statement: str, now: float, kinds: list[bytes], *columns: Any) -> Any:
+        if free.is_set():
+            return await fetch(self, statement, now, kinds, *columns)
+        refused.append(len(kinds))
+        if len(refused) == 6:
+            free.set()
+        raise asyncpg.LockNotAvailableError("on purpose")
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", refuse)
+    answers = await asyncio.gather(*(adapter.create(handle, RECORD) for handle in handles))
+    monkeypatch.undo()
+    assert answers == [True] * 20
+    assert refused == [20, 1, 1, 20, 1, 1]
 
 
 async def _retired(adapter: PostgresSessionAdapter) -> SessionRecord | None:

@@ -271,6 +271,12 @@ def test_the_command_refuses_what_does_not_exist(monkeypatch, capsys) -> None:
     assert f"since must be a version of the schema, 0 to {NEWEST}, not 99" in capsys.readouterr().err
 
 
+def test_the_command_runs_only_when_it_is_run(capsys) -> None:
+    """Whoever imports it prints nothing."""
+    runpy.run_module("aiohttp_spry_session.adapters.postgres_schema", run_name="imported")
+    assert capsys.readouterr().out == ""
+
+
 def test_nothing_imports_the_driver_unless_the_adapter_is_used() -> None:
     """Neither the package nor the command needs asyncpg."""
     script = (

@@ -51,7 +51,7 @@ class PostgresSessionAdapter(SessionAdapter):
     ``max_prepared_statements``), or pass a pool made with ``statement_cache_size=0``.
 
     The table is made by :meth:`open` with ``create_schema=True``, or by the SQL that :func:`schema_sql` returns and
-    ``python -m aiohttp_spry_session.adapters.postgres.schema`` prints. Its comment names the version of its schema.
+    ``python -m aiohttp_spry_session.adapters.postgres_schema`` prints. Its comment names the version of its schema.
 
     :param pool_or_dsn: an ``asyncpg.Pool``, or a ``postgresql://`` URL.
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.

@@ -14,6 +14,7 @@ __all__ = ["Sender"]
 
 _ATTEMPTS = 10
 _PAUSE = 0.002
+_HELD_UP = 2
 
 
 class Sender:
@@ -38,15 +39,35 @@ class Sender:
         except Exception as error:
             if not is_rolled_back(error):
                 raise
-            for index in indices:
-                outcome = await self._send_alone(operations[index])
-                if outcome is not None:
-                    decided[index] = outcome
+            if is_locked(error):
+                await self._send_around(operations, indices, decided)
+            else:
+                for index in indices:
+                    outcome = await self._send_alone(operations[index])
+                    if outcome is not None:
+                        decided[index] = outcome
         else:
             for index in indices:
                 operation = operations[index]
                 if not skipped or skipped.isdisjoint(row.handle for row in operation):
                     decided[index] = operation[0].handle in won
+
+    async def _send_around(
+        self, operations: Sequence[Operation], indices: Sequence[int], decided: dict[int, bool | BaseException]
+    ) -> None:
+        """Send each by itself, until it shows that it is more than one that is held up: each of those takes its time.
+
+        None of them has a handle in common with another, so the order is free, and each gets its chance by and by.
+        """
+        held_up = 0
+        for index in random.sample(indices, len(indices)):
+            outcome = await self._send_alone(operations[index])
+            if outcome is not None:
+                decided[index] = outcome
+            else:
+                held_up += 1
+                if held_up == _HELD_UP:
+                    return
 
     async def _send_alone(self, operation: Operation) -> bool | BaseException | None:
         """Return what became of it; ``None``: somebody else holds a row."""
