@@ -90,6 +90,27 @@ async def test_what_is_refused_leaves_the_connection_usable(make_strict: Make) -
     assert await adapter.load("handle") == RECORD
 
 
+@pytest.mark.parametrize("operation", ["create", "purge"])
+async def test_locks_do_not_outlive_a_host_that_vanished(
+    make_strict: Make, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    """The server ends a transaction whose commit never comes; the setting ends with the transaction."""
+    adapter = await make_strict()
+    fetch = asyncpg.Connection.fetch
+    limits: list[str] = []
+
+    async def watched(self: Any, *args: Any, **options: Any) -> Any:
+        rows = await fetch(self, *args, **options)
+        limits.append(await self.fetchval("SHOW idle_in_transaction_session_timeout"))
+        return rows
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", watched)
+    await (adapter.create("handle", RECORD) if operation == "create" else adapter.purge())
+    monkeypatch.undo()
+    assert limits == ["30s"]
+    assert await adapter._writer.fetch("SHOW idle_in_transaction_session_timeout") == [("0",)]
+
+
 async def test_a_server_that_has_it_already_is_not_asked(
     make_postgres: MakePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,9 @@ _FITS = f"""(op.kind IN ('c', 'b', 'd')
         OR ({_LIVE} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1))))"""
 _PATIENCE = "20ms"
 
+# For where the statement is not its own transaction: a host that vanishes before it commits must not leave its locks.
+_ABANDONED = "(SELECT set_config('idle_in_transaction_session_timeout', '30s', true)) IS NOT NULL"
+
 # The server cannot see through the inner SELECT how many handles there are, so it plans once, not for every batch anew.
 _LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY((SELECT $2::bytea[])::bytea[]) AND {unexpired}"
 
@@ -59,7 +62,7 @@ WITH op AS MATERIALIZED (
     INSERT INTO {table} AS s (handle, {columns})
     SELECT op.handle, op.payload, op.version, op.created_at, op.expires_at, op.owner, op.retired
     FROM op
-    WHERE (SELECT set_config('lock_timeout', '{patience}', true)) IS NOT NULL
+    WHERE (SELECT set_config('lock_timeout', '{patience}', true)) IS NOT NULL AND {abandoned}
         AND (op.kind = 'c' OR (op.kind = 'b' AND op.peer IN (SELECT held.handle FROM held)))
         AND op.handle NOT IN (SELECT skipped.handle FROM skipped)
     ORDER BY op.handle
@@ -94,7 +97,7 @@ UNION ALL SELECT handle, true FROM gone WHERE was_there UNION ALL SELECT handle,
 _PURGE = """
 WITH expired AS MATERIALIZED (
     SELECT handle FROM {table}
-    WHERE (SELECT pg_try_advisory_xact_lock({lock})) AND expires_at <= $1
+    WHERE (SELECT pg_try_advisory_xact_lock({lock})) AND {abandoned} AND expires_at <= $1
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM {table} WHERE handle = ANY(ARRAY(SELECT handle FROM expired)) RETURNING 1
@@ -133,6 +136,7 @@ class Statements(NamedTuple):
             "live": _LIVE,
             "fits": _FITS,
             "patience": _PATIENCE,
+            "abandoned": _ABANDONED,
         }
         return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
 
