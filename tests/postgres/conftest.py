@@ -11,6 +11,7 @@ import pytest
 
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
+from tests.postgres.holder import Holder
 from tests.servers.postgres import PostgresServer
 
 MakePostgres = Callable[..., PostgresSessionAdapter]
@@ -47,3 +48,11 @@ async def adapter(make_postgres: MakePostgres) -> AsyncIterator[PostgresSessionA
     await adapter.open()
     yield adapter
     await adapter.close()
+
+
+@pytest.fixture
+async def holder(adapter: PostgresSessionAdapter, postgres_server: PostgresServer) -> AsyncIterator[Holder]:
+    """Another transaction on the adapter's table."""
+    connection = await asyncpg.connect(postgres_server.dsn)
+    yield Holder(connection, adapter.table.sql)
+    await connection.close()

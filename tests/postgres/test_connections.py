@@ -13,6 +13,7 @@ from aiohttp_spry_session.adapters.postgres.connections import (
     OwnConnection,
     is_collision,
     is_connection_lost,
+    is_locked,
     is_rolled_back,
 )
 
@@ -32,6 +33,7 @@ class RefusedError(asyncpg.InterfaceError, ValueError):
     [
         (asyncpg.DeadlockDetectedError("x"), True, True, False),
         (asyncpg.SerializationError("x"), True, True, False),
+        (asyncpg.LockNotAvailableError("x"), True, False, False),
         (asyncpg.DataError("x"), True, False, False),
         (asyncpg.UniqueViolationError("x"), True, False, False),
         (asyncpg.StatementTooComplexError("x"), True, False, False),
@@ -53,6 +55,7 @@ def test_what_an_error_says(error: Exception, *, rolled_back: bool, collision: b
     assert is_rolled_back(error) is rolled_back
     assert is_collision(error) is collision
     assert is_connection_lost(error) is lost
+    assert is_locked(error) is isinstance(error, asyncpg.LockNotAvailableError)
 
 
 def test_an_error_without_a_state_says_nothing() -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp_spry_session import AdapterError, SessionRecord
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.adapters.postgres import adapter as postgres
-from aiohttp_spry_session.adapters.postgres.statements import key_of
+from aiohttp_spry_session.adapters.postgres.rows import key_of
 from tests.postgres.conftest import MakePostgres
 from tests.servers.postgres import PostgresServer
 
@@ -126,7 +126,7 @@ async def test_writes_stay_out_of_the_indexes(adapter: PostgresSessionAdapter, d
 
 async def test_any_number_survives(adapter: PostgresSessionAdapter) -> None:
     """Times are kept to the last bit, and versions as large as they may become."""
-    record = SessionRecord(b"", 2**63 - 1, 0.1 + 0.2, 1.7976931348623157e308)
+    record = SessionRecord(b"", 2**63 - 1, 0.1 + 0.2, 253_402_300_799.99997)
     await adapter.create("handle", record)
     assert await adapter.load("handle") == record
 

@@ -16,6 +16,12 @@ __all__ = ["PostgresSessionAdapter", "schema_sql"]
 def __getattr__(name: str) -> Any:
     if name != "PostgresSessionAdapter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .adapter import PostgresSessionAdapter
-
+    try:
+        from .adapter import PostgresSessionAdapter
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise ImportError(
+            'PostgresSessionAdapter needs asyncpg: pip install "aiohttp-spry-session[postgres]"', name="asyncpg"
+        ) from error
     return PostgresSessionAdapter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -13,10 +14,14 @@ from ...adapter import SessionAdapter
 from ...exceptions import AdapterError
 from ...record import SessionRecord
 from ..batching import Batcher
-from .batches import Operation, Writer
-from .connections import connections_from, is_connection_lost
+from .batches import Writer
+from .connections import connections_from, is_collision, is_connection_lost
+from .examination import CodecError, check_codecs, is_read_committed
+from .rows import encode, key_of, read_handle, read_record
 from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
-from .statements import Kind, Row, Statements, encode, key_of, read_handle, read_record, store
+from .sending import Sender
+from .statements import Kind, Row, Statements, store
+from .waves import Operation
 
 __all__ = ["PostgresSessionAdapter", "schema_sql"]
 
@@ -37,13 +42,16 @@ class PostgresSessionAdapter(SessionAdapter):
     that was answered counts exactly once, one that failed once or not at all. A write is whole, or not there. A load is
     repeated once where the connection was lost.
 
+    A row that another transaction holds delays its own session only, for ``command_timeout`` at most: then the
+    operation fails with a :class:`TimeoutError`, and has changed nothing. Whoever gives up before takes it back.
+
     With a DSN the adapter keeps two connections of its own, one to read and one to write, and replaces them when they
-    are lost. Of a pool it takes four connections at most at a time, and gives each back after its batch; the pool stays
+    are lost. Of a pool it takes five connections at most at a time, and gives each back after its batch; the pool stays
     open. Behind PgBouncer in transaction mode let that keep prepared statements (1.21 or newer,
     ``max_prepared_statements``), or pass a pool made with ``statement_cache_size=0``.
 
     The table is made by :meth:`open` with ``create_schema=True``, or by the SQL that :func:`schema_sql` returns and
-    ``python -m aiohttp_spry_session.adapters.postgres.schema`` prints. Its comment names the version of its schema.
+    ``python -m aiohttp_spry_session.adapters.postgres_schema`` prints. Its comment names the version of its schema.
 
     :param pool_or_dsn: an ``asyncpg.Pool``, or a ``postgresql://`` URL.
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
@@ -81,7 +89,8 @@ class PostgresSessionAdapter(SessionAdapter):
         self._writer = connections_from(pool_or_dsn, command_timeout)
         self._loads: Batcher[bytes, SessionRecord | None] = Batcher(self._load)
         self._finds: Batcher[bytes, dict[str, SessionRecord]] = Batcher(self._find)
-        self._writes: Batcher[Operation, bool] = Batcher(Writer(self._writer, self._statements.write, self._now).write)
+        self._batches = Writer(Sender(self._writer, self._statements.write, self._now), command_timeout)
+        self._writes: Batcher[Operation, bool | asyncio.Future[bool]] = Batcher(self._batches.write)
         self._purges: Batcher[None, int] = Batcher(self._purge, limit=1)
 
     async def load(self, handle: str) -> SessionRecord | None:
@@ -90,24 +99,23 @@ class PostgresSessionAdapter(SessionAdapter):
         return await self._loads.submit(key_of(handle))
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
-        return await self._submit("create", self._writes, (store(Kind.CREATE, handle, record),))
+        return await self._write("create", store(Kind.CREATE, handle, record))
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
-        if not self._is_open:
-            raise _closed("update")
-        return await self._writes.submit((store(Kind.UPDATE, handle, record),))
+        return await self._write("update", store(Kind.UPDATE, handle, record))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
-        return await self._submit("renew", self._writes, (Row(Kind.RENEW, key_of(handle), expires_at=expires_at),))
+        return await self._write("renew", Row(Kind.RENEW, key_of(handle), expires_at=expires_at))
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         if old == new:
             return False
-        rows = store(Kind.RETIRE, old, retired, peer=new), store(Kind.BEAR, new, record, peer=old)
-        return await self._submit("rotate", self._writes, rows)
+        return await self._write(
+            "rotate", store(Kind.RETIRE, old, retired, peer=new), store(Kind.BEAR, new, record, peer=old)
+        )
 
-    async def destroy(self, handle: str) -> None:
-        await self._submit("destroy", self._writes, (Row(Kind.DESTROY, key_of(handle)),))
+    async def destroy(self, handle: str) -> bool:
+        return await self._write("destroy", Row(Kind.DESTROY, key_of(handle)))
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._submit("find", self._finds, encode(owner))
@@ -125,10 +133,12 @@ class PostgresSessionAdapter(SessionAdapter):
         """Connect, and find the table, or make or migrate it with ``create_schema=True``.
 
         :raises AdapterError: where the server is out of reach, or the table is missing, too old, too new, or another
-            application's.
+            application's, or where the pool's connections have codecs of their own for the types used here.
         """
         try:
             async with self._writer.use() as connection:
+                await check_codecs(connection)
+                self._reader.isolates = self._writer.isolates = not await is_read_committed(connection)
                 migrating = await needs_migration(connection, self.table, create=self.create_schema)
             if migrating:
                 async with self._writer.use(limited=False) as connection:
@@ -136,6 +146,9 @@ class PostgresSessionAdapter(SessionAdapter):
         except SchemaError as error:
             await self._writer.close()
             raise AdapterError("open", f"table {self.table.sql}: {error}") from error
+        except CodecError as error:
+            await self._writer.close()
+            raise AdapterError("open", str(error)) from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
             await self._writer.close()
             raise AdapterError("open", f"{type(error).__name__}: {error}") from error
@@ -154,8 +167,21 @@ class PostgresSessionAdapter(SessionAdapter):
         self._is_open = False
         for batcher in (self._loads, self._finds, self._writes, self._purges):
             await batcher.drain()
+        await self._batches.drain()
         await self._reader.close()
         await self._writer.close()
+
+    async def _write(self, name: str, *rows: Row) -> bool:
+        if not self._is_open:
+            raise _closed(name)
+        operation = Operation(rows)
+        try:
+            answer = await self._writes.submit(operation)
+            # A future where somebody else holds the row: only whoever asked for it waits.
+            return answer if isinstance(answer, bool) else await answer
+        except asyncio.CancelledError:
+            operation.is_given_up = True
+            raise
 
     async def _submit(self, name: str, batcher: Batcher[Asked, T], operation: Asked) -> T:
         if not self._is_open:
@@ -173,14 +199,17 @@ class PostgresSessionAdapter(SessionAdapter):
     async def _find(self, owners: list[bytes]) -> Sequence[dict[str, SessionRecord]]:
         found: dict[bytes, dict[str, SessionRecord]] = {owner: {} for owner in owners}
         for owner, *row in await self._read(self._statements.find, list(found)):
-            found[owner][read_handle(row)] = read_record(row)
+            handle = read_handle(row)
+            record = None if handle is None else read_record(row)
+            if handle is not None and record is not None:
+                found[owner][handle] = record
         return [found[owner] for owner in owners]
 
     async def _read(self, statement: str, keys: list[bytes]) -> Sequence[Any]:
         try:
             return await self._reader.fetch(statement, self.clock(), keys)
         except Exception as error:
-            if not is_connection_lost(error):
+            if not is_connection_lost(error) and not is_collision(error):
                 raise
         return await self._reader.fetch(statement, self.clock(), keys)
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import asyncpg
 
-__all__ = ["Connections", "connections_from", "is_collision", "is_connection_lost", "is_rolled_back"]
+__all__ = ["Connections", "connections_from", "is_collision", "is_connection_lost", "is_locked", "is_rolled_back"]
 
 _connect: Callable[..., Awaitable[Any]] = asyncpg.connect
 
 _COLLISIONS = "40"
 """The class of SQLSTATE for what the server rolled back on behalf of another transaction: deadlock, serialization."""
 
-_ROLLED_BACK = ("22", "23", "54", _COLLISIONS)
-"""Classes of SQLSTATE that blame the statement: data, integrity, limits, collisions."""
+_SERIALIZATION = "40001"
+"""The SQLSTATE for what only a stricter isolation than READ COMMITTED refuses."""
+
+_LOCKED = "55P03"
+"""The SQLSTATE for a lock that was not to be had in time."""
+
+_ROLLED_BACK = ("22", "23", "54", _COLLISIONS, _LOCKED)
+"""Classes of SQLSTATE that blame the statement: data, integrity, limits, collisions; and the one for a lock."""
 
 _ENDED = ("08", "57P")
 """Classes of SQLSTATE for a connection that is no more: by the network, or by the server's will."""
@@ -38,6 +44,11 @@ def is_rolled_back(error: BaseException) -> bool:
 def is_collision(error: BaseException) -> bool:
     """Whether the server rolled a statement back that may succeed when it is tried again."""
     return isinstance(error, asyncpg.PostgresError) and _sqlstate(error).startswith(_COLLISIONS)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether the server rolled a statement back because another transaction holds what it needs."""
+    return isinstance(error, asyncpg.PostgresError) and _sqlstate(error) == _LOCKED
 
 
 def _sqlstate(error: asyncpg.PostgresError) -> str:
@@ -60,6 +71,13 @@ class Connections(abc.ABC):
     :param timeout: seconds to get one, and seconds for one use: then it is aborted.
     """
 
+    isolates = False
+    """Whether each statement has to ask for READ COMMITTED, because the server's default is another.
+
+    That costs two more round trips, but any other way would be a setting of the connection: PgBouncer refuses it, or
+    lets it leak to others, and so does an application's pool. Without it the statements are right, but collide.
+    """
+
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
 
@@ -77,7 +95,15 @@ class Connections(abc.ABC):
     async def fetch(self, statement: str, *parameters: object) -> list[Any]:
         """Run a statement in a transaction of its own, and return its rows."""
         async with self.use() as connection:
-            rows: list[Any] = await connection.fetch(statement, *parameters)
+            return await self._fetch(connection, statement, parameters)
+
+    async def _fetch(self, connection: Any, statement: str, parameters: Sequence[object]) -> list[Any]:
+        rows: list[Any]
+        if not self.isolates:
+            rows = await connection.fetch(statement, *parameters)
+            return rows
+        async with connection.transaction(isolation="read_committed"):
+            rows = await connection.fetch(statement, *parameters)
         return rows
 
     def _watch(self, connection: Any) -> asyncio.TimerHandle:
@@ -89,6 +115,8 @@ class Connections(abc.ABC):
 
     def _judge(self, error: BaseException, connection: Any, alarm: asyncio.TimerHandle | None) -> BaseException:
         """Return what a use has failed with; a connection whose state nobody knows is aborted."""
+        if isinstance(error, asyncpg.PostgresError) and _sqlstate(error) == _SERIALIZATION:
+            self.isolates = True
         if not is_rolled_back(error):
             _terminate(connection)
         if alarm is None or alarm.when() > asyncio.get_running_loop().time():
@@ -133,12 +161,11 @@ class OwnConnection(Connections):
                 connection = await self._connected()
             alarm = self._watch(connection)
             try:
-                rows: list[Any] = await connection.fetch(statement, *parameters)
+                return await self._fetch(connection, statement, parameters)
             except BaseException as error:  # noqa: BLE001 - as in _guard
                 raise self._judge(error, connection, alarm)  # noqa: B904 - as in _guard
             finally:
                 alarm.cancel()
-            return rows
 
     async def _connected(self) -> Any:
         if self._connection is None or self._connection.is_closed():

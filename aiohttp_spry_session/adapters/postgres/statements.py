@@ -7,23 +7,24 @@ Handles and owners are ``bytea``, so that any string can be stored in a database
 from __future__ import annotations
 
 import enum
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ...record import SessionRecord
+from .rows import encode, key_of, stored_payload
 from .schema import Table
 
-__all__ = ["Kind", "Row", "Statements", "columns", "encode", "key_of", "read_handle", "read_record", "store"]
-
-_MAX_KEY = 1024
-_DIGEST = b"\xff"
-"""Begins a key that is a digest; no text in UTF-8 begins so."""
-_LENGTH = 4
+__all__ = ["Kind", "Row", "Statements", "columns", "store"]
 
 _COLUMNS = "payload, version, created_at, expires_at, owner, retired"
 _UNEXPIRED = "(s.expires_at IS NULL OR s.expires_at > $1)"
 _LIVE = "NOT s.retired AND " + _UNEXPIRED
+_FITS = f"""(op.kind IN ('c', 'b', 'd')
+        OR ({_LIVE} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1))))"""
+_PATIENCE = "20ms"
+
+# For where the statement is not its own transaction: a host that vanishes before it commits must not leave its locks.
+_ABANDONED = "(SELECT set_config('idle_in_transaction_session_timeout', '30s', true)) IS NOT NULL"
 
 # The server cannot see through the inner SELECT how many handles there are, so it plans once, not for every batch anew.
 _LOAD = "SELECT handle, {columns} FROM {table} s WHERE handle = ANY((SELECT $2::bytea[])::bytea[]) AND {unexpired}"
@@ -37,8 +38,9 @@ CROSS JOIN LATERAL (
 ) AS found
 """
 
-# Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition, waiting for whoever is
-# about to change them, in the order of the handles, so that two batches never wait for each other in a circle.
+# Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition. It waits for nobody: a
+# row that somebody else holds, or has changed since the statement began, is "skipped", and its operation is left for
+# another time. Only where another transaction has inserted a handle and not yet ended can "born" wait, a moment.
 # A rotation is two rows, each the other's peer: the new record is born where the old one is held, and the old one is
 # retired where the new one was born.
 _WRITE = """
@@ -48,17 +50,21 @@ WITH op AS MATERIALIZED (
         $5::bytea[], $6::bigint[], $7::float8[], $8::float8[], $9::bytea[], $10::boolean[]
     ) AS op (kind, handle, peer, {columns})
 ), held AS MATERIALIZED (
-    SELECT op.*
-    FROM op JOIN {table} s ON s.handle = op.handle
-    WHERE op.kind IN ('c', 'd')
-        OR ({live} AND (op.kind = 'n' OR (op.kind IN ('u', 'r') AND s.version = op.version - 1)))
-    ORDER BY s.handle FOR UPDATE OF s
+    SELECT op.* FROM op JOIN {table} s ON s.handle = op.handle
+    WHERE {fits}
+    ORDER BY s.handle FOR UPDATE OF s SKIP LOCKED
+), rest AS MATERIALIZED (
+    SELECT kind, handle, peer, version FROM op WHERE handle NOT IN (SELECT handle FROM held)
+), skipped AS MATERIALIZED (
+    SELECT op.handle FROM rest op JOIN {table} s ON s.handle = op.handle
+    WHERE {fits} AND (op.kind <> 'b' OR op.peer IN (SELECT held.handle FROM held))
 ), born AS (
     INSERT INTO {table} AS s (handle, {columns})
     SELECT op.handle, op.payload, op.version, op.created_at, op.expires_at, op.owner, op.retired
     FROM op
-    WHERE (SELECT count(*) FROM held) IS NOT NULL
+    WHERE (SELECT set_config('lock_timeout', '{patience}', true)) IS NOT NULL AND {abandoned}
         AND (op.kind = 'c' OR (op.kind = 'b' AND op.peer IN (SELECT held.handle FROM held)))
+        AND op.handle NOT IN (SELECT skipped.handle FROM skipped)
     ORDER BY op.handle
     ON CONFLICT (handle) DO UPDATE SET
         payload = excluded.payload, version = excluded.version, created_at = excluded.created_at,
@@ -81,15 +87,17 @@ WITH op AS MATERIALIZED (
     RETURNING s.handle
 ), gone AS (
     DELETE FROM {table} s USING held op WHERE s.handle = op.handle AND op.kind = 'd'
+    RETURNING s.handle, {unexpired} AS was_there
 )
-SELECT handle FROM born UNION ALL SELECT handle FROM updated UNION ALL SELECT handle FROM renewed
+SELECT handle, true FROM born UNION ALL SELECT handle, true FROM updated UNION ALL SELECT handle, true FROM renewed
+UNION ALL SELECT handle, true FROM gone WHERE was_there UNION ALL SELECT handle, false FROM skipped
 """
 
 # Whoever takes the lock has the turn, until the end of the statement.
 _PURGE = """
 WITH expired AS MATERIALIZED (
     SELECT handle FROM {table}
-    WHERE (SELECT pg_try_advisory_xact_lock({lock})) AND expires_at <= $1
+    WHERE (SELECT pg_try_advisory_xact_lock({lock})) AND {abandoned} AND expires_at <= $1
     ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM {table} WHERE handle = ANY(ARRAY(SELECT handle FROM expired)) RETURNING 1
@@ -108,7 +116,11 @@ class Statements(NamedTuple):
     """Returns the live records of some owners: owner, handle, then the fields of the record."""
 
     write: str
-    """Carries out the :func:`columns` of rows of distinct handles; returns the handles of the operations that won."""
+    """Carries out the :func:`columns` of rows of distinct handles.
+
+    Returns handles of the operations that won, each with true, and of those that somebody else's hold on a row kept
+    from being decided, each with false: nothing was changed for them. The others have lost.
+    """
 
     purge: str
     """Deletes at most ``$2`` expired records, unless another worker is at it; returns how many."""
@@ -122,6 +134,9 @@ class Statements(NamedTuple):
             "columns": _COLUMNS,
             "unexpired": _UNEXPIRED,
             "live": _LIVE,
+            "fits": _FITS,
+            "patience": _PATIENCE,
+            "abandoned": _ABANDONED,
         }
         return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
 
@@ -160,7 +175,7 @@ def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = 
         kind,
         key,
         None if peer is None else key_of(peer),
-        _prefix(handle) + record.payload if key[0:1] == _DIGEST else record.payload,
+        stored_payload(handle, key, record.payload),
         record.version,
         record.created_at,
         record.expires_at,
@@ -172,45 +187,3 @@ def store(kind: Kind, handle: str, record: SessionRecord, *, peer: str | None = 
 def columns(rows: Iterable[Row]) -> list[list[Any]]:
     """Return the parameters of the statement that writes, after the time."""
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def read_record(row: Sequence[Any]) -> SessionRecord:
-    """Return the record that a row stores: its handle, and the fields of the record."""
-    key, payload, version, created_at, expires_at, owner, retired = row
-    if key[0:1] == _DIGEST:
-        payload = payload[_LENGTH + _length_of_handle(payload) :]
-    return SessionRecord(payload, version, created_at, expires_at, owner if owner is None else _decode(owner), retired)
-
-
-def read_handle(row: Sequence[Any]) -> str:
-    """Return the handle of a row."""
-    key, payload, *_ = row
-    return _decode(payload[_LENGTH : _LENGTH + _length_of_handle(payload)] if key[0:1] == _DIGEST else key)
-
-
-def _length_of_handle(payload: bytes) -> int:
-    return int.from_bytes(payload[:_LENGTH])
-
-
-def key_of(handle: str) -> bytes:
-    """Return what stands for a handle in the primary key, which has no room for a long one.
-
-    A long one is there as a digest, and in front of the payload.
-    """
-    key = encode(handle)
-    return key if len(key) <= _MAX_KEY else _DIGEST + hashlib.sha256(key).digest()
-
-
-def _prefix(handle: str) -> bytes:
-    stored = encode(handle)
-    return len(stored).to_bytes(_LENGTH) + stored
-
-
-def encode(text: str) -> bytes:
-    """Return a handle or an owner as it is stored."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _decode(stored: bytes) -> str:
-    """Return a stored handle or owner as it was."""
-    return stored.decode("utf-8", "surrogatepass")
