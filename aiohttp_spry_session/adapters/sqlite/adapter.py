@@ -86,8 +86,8 @@ class SQLiteSessionAdapter(SessionAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await self._submit(statements.update, handle, record)
 
-    async def destroy(self, handle: str) -> None:
-        await self._submit(statements.destroy, handle)
+    async def destroy(self, handle: str) -> bool:
+        return await self._submit(statements.destroy, handle)
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await self._submit(statements.renew, handle, expires_at)

@@ -38,7 +38,7 @@ async def test_a_schedule_is_told():
             "  c load s0 -> SessionRecord",
             "  c load s1 -> SessionRecord",
             "  c update s1 v4 -> True",
-            "  c destroy s1 -> NoneType",
+            "  c destroy s1 -> True",
             "  c destroy s0 -> NoneType",
             "  - load s0 -> NoneType",
             "  - load s1 -> NoneType",
