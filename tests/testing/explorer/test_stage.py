@@ -39,7 +39,7 @@ async def test_a_schedule_is_told():
             "  c load s1 -> SessionRecord",
             "  c update s1 v4 -> True",
             "  c destroy s1 -> True",
-            "  c destroy s0 -> NoneType",
+            "  c destroy s0 -> True",
             "  - load s0 -> NoneType",
             "  - load s1 -> NoneType",
             "a: 200 None cookie=None []",
