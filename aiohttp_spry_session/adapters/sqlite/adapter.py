@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
-
-import aiosqlite
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ...adapter import SessionAdapter
 from ...exceptions import AdapterError
@@ -20,6 +17,7 @@ from ..batching import Batcher
 from . import statements
 from .batches import Call, load_together, purge_step, run_together
 from .checkpoints import Checkpoints, checkpoint
+from .connection import Connection, create_private_file
 from .schema import SchemaError, prepare
 
 __all__ = ["SQLiteSessionAdapter"]
@@ -32,7 +30,6 @@ Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
 
 _PURGE_SECONDS = 0.003
 _FIRST_PURGE, _MIN_PURGE, _MAX_PURGE = 100, 10, 1000
-_BUSY_SECONDS = 4.0
 _OPEN_SECONDS = 10.0
 
 
@@ -67,10 +64,10 @@ class SQLiteSessionAdapter(SessionAdapter):
             raise ValueError("path must be the name of a file, or ':memory:'")
         self.synchronous: Synchronous = synchronous
         self._opened = False
-        self._reader: _Connection
-        self._writer: _Connection
-        self._mover: _Connection
-        self._connections: list[_Connection] = []
+        self._reader: Connection
+        self._writer: Connection
+        self._mover: Connection
+        self._connections: list[Connection] = []
         self._checkpoints = Checkpoints(self._checkpoint)
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[Call, Any] = Batcher(self._write)
@@ -143,7 +140,7 @@ class SQLiteSessionAdapter(SessionAdapter):
 
     async def _connect(self) -> None:
         if self.path != ":memory:":
-            await asyncio.to_thread(_create_private_file, self.path)
+            await asyncio.to_thread(create_private_file, self.path)
         self._writer = await self._connection()
         await self._prepare(self._writer)
         if self.path == ":memory:":
@@ -152,12 +149,12 @@ class SQLiteSessionAdapter(SessionAdapter):
             self._reader = await self._connection()
             self._mover = await self._connection()
 
-    async def _connection(self) -> _Connection:
-        connection = await _Connection.connect(self.path)
+    async def _connection(self) -> Connection:
+        connection = await Connection.to(self.path)
         self._connections.append(connection)
         return connection
 
-    async def _prepare(self, writer: _Connection) -> None:
+    async def _prepare(self, writer: Connection) -> None:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _OPEN_SECONDS
         while True:
@@ -196,38 +193,3 @@ def _not_open(operation: str) -> AdapterError:
     return AdapterError(
         operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
     )
-
-
-class _Connection(aiosqlite.Connection):
-    """aiosqlite's connection, which runs a whole batch in one trip to its thread."""
-
-    @classmethod
-    async def connect(cls, path: str) -> _Connection:
-        connection = cls(partial(_connect, path), iter_chunk_size=64)
-        opening = asyncio.ensure_future(connection)
-        try:
-            return cast("_Connection", await asyncio.shield(opening))
-        except asyncio.CancelledError:
-            # The thread is opening the file all the same: what it opens has to be closed.
-            await asyncio.gather(opening, return_exceptions=True)
-            await connection.close()
-            raise
-
-    async def perform(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        execute: Callable[..., Awaitable[T]] = self._execute
-        return await execute(function, self._conn, *args, **kwargs)
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    # Text comes as the bytes that are stored: what is not UTF-8 is a corrupt record, not a store that fails.
-    database.text_factory = bytes
-    return database
-
-
-def _create_private_file(path: str) -> None:
-    """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
