@@ -99,7 +99,7 @@ async def test_aiosqlites_log_shows_no_payload(adapter, clock, caplog):
     await asyncio.gather(adapter.create("c", record), adapter.destroy("b"))
     await adapter.purge()
     await adapter._checkpoint()
-    for function in ("run_together", "load_together", "find", "purge_step", "checkpoint"):
+    for function in ("run_in_room", "load_together", "find", "purge_step", "checkpoint"):
         assert f"executing functools.partial(<function {function} at " in caplog.text
     assert f"payload=<{len(SECRET)} bytes>" in caplog.text
     assert SECRET.decode() not in caplog.text

@@ -11,13 +11,16 @@ from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ...adapter import SessionAdapter
+from ...events import logger
 from ...exceptions import AdapterError
 from ...record import SessionRecord
 from ..batching import Batcher
 from . import statements
 from .batches import Call, load_together, purge_step, run_together
 from .checkpoints import Checkpoints, checkpoint
-from .connection import Connection, create_private_file
+from .connection import Connection
+from .files import Files, clear_remains, create_private_file, identify
+from .room import is_full, restart_log, run_in_room
 from .schema import SchemaError, prepare
 
 __all__ = ["SQLiteSessionAdapter"]
@@ -68,6 +71,8 @@ class SQLiteSessionAdapter(SessionAdapter):
         self._writer: Connection
         self._mover: Connection
         self._connections: list[Connection] = []
+        self._files: Files = {}
+        self._reopening: asyncio.Task[None] | None = None
         self._checkpoints = Checkpoints(self._checkpoint)
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[Call, Any] = Batcher(self._write)
@@ -98,12 +103,25 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(statements.find, owner)
 
     async def purge(self) -> int:
+        """As in the base class; and if the file is not where it was any more, log that, and open it anew."""
         purged, step = 0, _FIRST_PURGE
+        if self._opened:
+            await self._follow_the_file()
+            # Once a minute: what the log holds by then has its space in the file, should the disk be full soon.
+            await self._checkpoints.move()
         while True:
             if not self._opened:
                 raise _not_open("purge")
             # Not among the writes of a batch: they would have to wait for it, and it need not be as durable.
-            removed, seconds = await self._writer.perform(purge_step, self.clock(), step, self.synchronous)
+            writer = await self._connected("_writer")
+            try:
+                removed, seconds = await writer.perform(purge_step, self.clock(), step, self.synchronous)
+            except sqlite3.Error as error:
+                if not is_full(error) or step == _MIN_PURGE:
+                    raise
+                await writer.perform(restart_log)
+                step = _MIN_PURGE
+                continue
             purged += removed
             self._checkpoints.wrote(removed)
             if removed < step:
@@ -131,16 +149,19 @@ class SQLiteSessionAdapter(SessionAdapter):
         """Carry out what was asked for so far, and close the file."""
         self._opened = False
         async with contextlib.AsyncExitStack() as stack:
-            for connection in self._connections:
-                stack.push_async_callback(connection.close)
-            self._connections = []
+            stack.push_async_callback(self._disconnect)
+            if self._reopening is not None:
+                await asyncio.wait({self._reopening})
             await self._loads.drain()
             await self._writes.drain()
             await self._checkpoints.drain()
 
     async def _connect(self) -> None:
+        self._files = {}
         if self.path != ":memory:":
             await asyncio.to_thread(create_private_file, self.path)
+            # Before it is opened: were it replaced right now, the next look at it would tell.
+            files = await asyncio.to_thread(identify, self.path)
         self._writer = await self._connection()
         await self._prepare(self._writer)
         if self.path == ":memory:":
@@ -148,6 +169,49 @@ class SQLiteSessionAdapter(SessionAdapter):
         else:
             self._reader = await self._connection()
             self._mover = await self._connection()
+            self._files = {**await asyncio.to_thread(identify, self.path), "": files[""]}
+
+    async def _disconnect(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for connection in self._connections:
+                stack.push_async_callback(connection.close)
+            self._connections = []
+
+    async def _follow_the_file(self) -> None:
+        """Open the file anew where the path leads to another one, or to none: what is stored would be lost."""
+        if self.path == ":memory:" or await asyncio.to_thread(identify, self.path) == self._files:
+            return
+        if self._reopening is None:
+            logger.error(
+                "%s was removed, moved or replaced while it was in use: it is opened anew, and what was stored since "
+                "then is lost; stop the site before you do that",
+                self.path,
+            )
+            self._reopening = asyncio.create_task(self._reopen())
+        await asyncio.shield(self._reopening)
+
+    async def _reopen(self) -> None:
+        try:
+            if self._connections:
+                await self._mover.perform(restart_log)  # for where only the log went away
+            await self._disconnect()
+            await asyncio.to_thread(clear_remains, self.path, self._files)
+            await self._connect()
+        except (SchemaError, sqlite3.Error, OSError) as error:
+            await self._disconnect()
+            raise AdapterError("open", f"{self.path}: {error}") from error
+        finally:
+            self._reopening = None
+            if not self._opened:
+                await self._disconnect()
+
+    async def _connected(self, which: Literal["_reader", "_writer"]) -> Connection:
+        if self._reopening is not None:
+            await asyncio.shield(self._reopening)
+        if not self._connections:
+            raise AdapterError("open", f"{self.path}: it could not be opened anew")
+        connection: Connection = getattr(self, which)
+        return connection
 
     async def _connection(self) -> Connection:
         connection = await Connection.to(self.path)
@@ -177,16 +241,19 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(load_together, handles)
 
     async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
-        return await self._reader.perform(call, self.clock(), argument)
+        return await (await self._connected("_reader")).perform(call, self.clock(), argument)
 
     async def _write(self, calls: list[Call]) -> Sequence[Any]:
-        results = await self._writer.perform(run_together, self.clock(), calls)
+        writer = await self._connected("_writer")
+        results = await writer.perform(run_in_room, run_together, self.clock(), calls, self.path)
         self._checkpoints.wrote(len(calls))
         return results
 
     async def _checkpoint(self) -> int:
-        # A purge may ask for it while the file is being closed.
-        return await self._mover.perform(checkpoint, self.synchronous) if self._opened else 0
+        # A purge may ask for it while the file is being closed, or opened anew.
+        if self._reopening is not None or not self._opened or not self._connections:
+            return 0
+        return await self._mover.perform(checkpoint, self.synchronous)
 
 
 def _not_open(operation: str) -> AdapterError:

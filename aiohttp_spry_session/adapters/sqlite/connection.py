@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import sqlite3
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -13,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 
 import aiosqlite
 
-__all__ = ["Connection", "connect", "create_private_file"]
+__all__ = ["Connection", "connect"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,9 +56,3 @@ def connect(path: str) -> sqlite3.Connection:
     # Text comes as the bytes that are stored: what is not UTF-8 is a corrupt record, not a store that fails.
     database.text_factory = bytes
     return database
-
-
-def create_private_file(path: str) -> None:
-    """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
