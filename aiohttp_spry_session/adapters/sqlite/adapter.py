@@ -42,9 +42,9 @@ class SQLiteSessionAdapter(SessionAdapter):
     Reads and writes have a connection each, so a read never waits for a write. What arrives while a batch is under way
     leaves together in the next: many writes share one transaction, and one ``fsync``.
 
-    On a full disk nothing new is stored, and sessions can still be ended and purged: the last megabyte of the disk, and one
-    in the log, are kept for that. Where the file is removed, moved or replaced while it is open, the next :meth:`purge`
-    logs an error and opens what is there, or makes it.
+    On a full disk nothing new is stored, and sessions can still be ended and purged: the last megabyte of the disk, and
+    one in the log, are kept for that. Where the file is removed, moved or replaced while it is open, the next
+    :meth:`purge` logs an error and opens what is there, or makes it.
 
     :param path: the file; it is created, readable by its owner only, where it does not exist. ``":memory:"`` keeps the
         sessions in this process.
