@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -38,6 +39,9 @@ class SessionAdapter(abc.ABC):
 
     users: int = 0
     """How many managers and applications have it open; kept by the manager."""
+
+    _users_loop: asyncio.AbstractEventLoop | None = None
+    _users_door: asyncio.Lock  # both kept by .sharing
 
     expiration: float | None
     """Seconds from a session's start or renewal to its end; ``None``: it has no end of its own."""

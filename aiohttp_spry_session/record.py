@@ -33,6 +33,14 @@ class SessionRecord(msgspec.Struct, frozen=True, gc=False):
         """Whether the record's end, if it has one, has come; ``now`` in Unix seconds."""
         return self.expires_at is not None and self.expires_at <= now
 
+    def __repr__(self) -> str:
+        # How long the payload is, not what it holds: drivers log the arguments of their calls.
+        fields = ", ".join(
+            f"{name}=<{len(self.payload)} bytes>" if name == "payload" else f"{name}={getattr(self, name)!r}"
+            for name in self.__struct_fields__
+        )
+        return f"SessionRecord({fields})"
+
 
 SessionRecord.__dataclass_fields__ = {
     field.name: field
@@ -46,20 +54,31 @@ class Successor(msgspec.Struct, array_like=True, frozen=True):
     """What a retired record names: the handle that took over, and until when the old one still leads there."""
 
     handle: str
+    """``""`` where the session was ended."""
     grace_until: float
+    """In Unix seconds; 0 is never: without a grace nothing depends on a clock."""
+    owner: str | None = None
+    """Whose the session was, where it was ended."""
 
 
-_encode_successor = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_successor = msgspec.msgpack.Decoder(Successor).decode
 
 
-def retire(record: SessionRecord, handle: str, *, now: float, grace: float = 0.0) -> SessionRecord:
+def retire(
+    record: SessionRecord, handle: str, *, now: float, grace: float = 0.0, owner: str | None = None
+) -> SessionRecord:
     """Return what takes the place of a rotated-away record: ``record`` is the one that lives on, under ``handle``.
 
     It holds none of the session's data, and leaves the store after 60 s, or after ``grace`` seconds if that is longer.
+    Without a grace the old handle leads nowhere from the start, on a machine whose clock is slow too. ``owner`` is for
+    a session that was ended: whose it was.
     """
+    successor: tuple[object, ...] = (handle, now + grace if grace > 0 else 0.0)
+    if owner is not None:  # two elements wherever two are enough: the bytes that release 1.0 wrote
+        successor += (owner,)
     return SessionRecord(
-        payload=_encode_successor(Successor(handle, now + grace)),
+        payload=_encode(successor),
         version=record.version,
         created_at=record.created_at,
         expires_at=now + max(RETIRED_SECONDS, grace),

@@ -156,8 +156,8 @@ class RecordingAdapter(SessionAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await noted("update", self._inner.update(handle, record))
 
-    async def destroy(self, handle: str) -> None:
-        await noted("destroy", self._inner.destroy(handle))
+    async def destroy(self, handle: str) -> bool:
+        return await noted("destroy", self._inner.destroy(handle))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await noted("renew", self._inner.renew(handle, expires_at))

@@ -38,8 +38,9 @@ class MinimalAdapter(SessionAdapter):
         self.records[handle] = record
         return True
 
-    async def destroy(self, handle: str) -> None:
-        self.records.pop(handle, None)
+    async def destroy(self, handle: str) -> bool:
+        record = self.records.pop(handle, None)
+        return record is not None and not record.is_expired(self.clock())
 
 
 class PlainAdapter(MinimalAdapter):

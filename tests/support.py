@@ -61,7 +61,7 @@ class WatchedAdapter(SessionAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await self._pass("update", handle, record)
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, handle: str) -> bool:
         return await self._pass("destroy", handle)
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:

@@ -156,8 +156,8 @@ class FaultyAdapter(SessionAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await self._pass("update", lambda: self.adapter.update(handle, record))
 
-    async def destroy(self, handle: str) -> None:
-        await self._pass("destroy", lambda: self.adapter.destroy(handle))
+    async def destroy(self, handle: str) -> bool:
+        return await self._pass("destroy", lambda: self.adapter.destroy(handle))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await self._pass("renew", lambda: self.adapter.renew(handle, expires_at))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import weakref
 
 import pytest
 
@@ -175,6 +176,36 @@ async def test_what_is_cancelled_before_it_left_never_runs():
     store.gate.set()
     assert await asyncio.gather(*first, *waiting[1:]) == [0, 2, 3]
     assert store.batches == [[0], [2, 3]]
+
+
+class Payload:
+    """Something to hold."""
+
+
+async def test_a_store_that_hangs_holds_nothing_of_those_who_gave_up():
+    """However many come and give up while a batch is under way, what they brought is gone; who stays has a turn."""
+    store = Store()
+    batcher = Batcher(store.send)
+    first = submit(batcher, 0)
+    await until(store)
+    held = weakref.WeakSet()
+    for number in range(1, 4):
+        given_up = []
+        for _ in range(500):
+            payload = Payload()
+            held.add(payload)
+            given_up += submit(batcher, payload)
+        first += submit(batcher, number)
+        del payload
+        await asyncio.sleep(0)
+        assert len(held) == 500
+        for caller in given_up:
+            caller.cancel()
+        await asyncio.gather(*given_up, return_exceptions=True)
+        assert len(held) == 0
+    store.gate.set()
+    assert await asyncio.gather(*first) == [0, 1, 2, 3]
+    assert store.batches == [[0], [1, 2, 3]]
 
 
 async def test_nothing_is_sent_when_all_were_cancelled():

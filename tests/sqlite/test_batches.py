@@ -11,6 +11,7 @@ import pytest
 
 from aiohttp_spry_session import SQLiteSessionAdapter
 from aiohttp_spry_session.adapters.sqlite import adapter as sqlite
+from aiohttp_spry_session.adapters.sqlite import connection as sqlite_connection
 from aiohttp_spry_session.adapters.sqlite import statements as sqlite_statements
 from aiohttp_spry_session.adapters.sqlite.schema import prepare
 from aiohttp_spry_session.record import retire
@@ -50,7 +51,7 @@ async def test_loads_that_come_together_share_a_statement(adapter, clock, monkey
 
 async def test_a_lock_that_stays_is_an_error_for_all_at_once(path, clock, monkeypatch):
     """Where waiting is over, the whole batch fails: each operation waiting for itself would take minutes."""
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_connection, "_BUSY_SECONDS", 0.05)
     attempts = []
     execute_really = sqlite.run_together
 
@@ -152,7 +153,7 @@ async def test_a_usual_batch_is_carried_out_once(adapter, clock):
         adapter.destroy("c"),
         adapter.update("d", retire(newer, "", now=clock())),
     )
-    assert results == [True, False, True, True, None, True]
+    assert results == [True, False, True, True, True, True]
     kinds = [statement.split()[0] for statement in executed]
     assert kinds == ["BEGIN", "INSERT", "INSERT", "DELETE", "UPDATE", "UPDATE", "UPDATE", "COMMIT"]
     assert await adapter.load("c") is None
@@ -232,7 +233,7 @@ def test_an_interruption_leaves_no_transaction_open(path):
     def interrupt(database, now):
         raise KeyboardInterrupt
 
-    with closing(sqlite._connect(str(path))) as database:
+    with closing(sqlite_connection.connect(str(path))) as database:
         prepare(database, "OFF")
         insert = (sqlite_statements.create, ("a", a_record(FakeClock())))
         with pytest.raises(KeyboardInterrupt):

@@ -160,3 +160,22 @@ async def test_a_write_moves_the_log_only_when_it_is_very_long(adapter):
     """SQLite's own automatic checkpoint stays as the last resort."""
     database = adapter._writer._conn
     assert database.execute("PRAGMA wal_autocheckpoint").fetchone() == (MAX_LOG,)
+
+
+async def test_each_purge_moves_the_log(adapter, path, clock, tmp_path):
+    """However little was written: what it held has its space in the file then."""
+    await adapter.create("a", a_record(clock))
+    assert await adapter.purge() == 0
+    shutil.copy(path, tmp_path / "alone.db")
+    assert query(tmp_path / "alone.db", "SELECT handle FROM sessions") == [("a",)]
+
+
+async def test_one_that_is_under_way_is_waited_for_when_it_is_asked_for(log):
+    """Two at a time would be of no use."""
+    checkpoints = Checkpoints(log.move)
+    moving = [asyncio.ensure_future(checkpoints.move()) for _ in range(2)]
+    await turns()
+    assert not any(move.done() for move in moving)
+    log.gate.set()
+    await asyncio.gather(*moving)
+    assert log.begun == 1

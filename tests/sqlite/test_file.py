@@ -18,6 +18,7 @@ import pytest
 
 from aiohttp_spry_session import AdapterError, SQLiteSessionAdapter
 from aiohttp_spry_session.adapters.sqlite import adapter as sqlite
+from aiohttp_spry_session.adapters.sqlite import connection as sqlite_connection
 from aiohttp_spry_session.adapters.sqlite import schema as sqlite_schema
 from aiohttp_spry_session.adapters.sqlite.schema import APPLICATION_ID, MIGRATIONS, SchemaError, prepare
 from aiohttp_spry_session.testing import FakeClock
@@ -292,7 +293,10 @@ async def test_two_adapters_open_a_new_file_together(path, clock):
 @pytest.mark.parametrize("step", range(12))
 def test_a_file_that_another_process_makes_meanwhile_is_ours(path, step):
     """Wherever in the opening of an empty file another process makes the schema, it is recognised."""
-    with closing(sqlite._connect(str(path))) as database, closing(sqlite._connect(str(path))) as other:
+    with (
+        closing(sqlite_connection.connect(str(path))) as database,
+        closing(sqlite_connection.connect(str(path))) as other,
+    ):
         seen = []
 
         def make_it_there(statement):
@@ -322,10 +326,10 @@ def locked_file(path):
 
 async def test_opening_waits_for_a_lock(path, clock, monkeypatch):
     """A file that another program has locked for a moment is waited for."""
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_connection, "_BUSY_SECONDS", 0.0)
     with closing(locked_file(path)) as database:
         attempts = []
-        perform_really = sqlite._Connection.perform
+        perform_really = sqlite_connection.Connection.perform
 
         async def perform(self, function, *args):
             attempts.append(function)
@@ -333,14 +337,14 @@ async def test_opening_waits_for_a_lock(path, clock, monkeypatch):
                 database.execute("ROLLBACK")
             return await perform_really(self, function, *args)
 
-        monkeypatch.setattr(sqlite._Connection, "perform", perform)
+        monkeypatch.setattr(sqlite_connection.Connection, "perform", perform)
         async with opened(SQLiteSessionAdapter(path), clock):
             assert attempts == [prepare] * 3
 
 
 async def test_opening_does_not_wait_for_ever(path, monkeypatch):
     """A file that stays locked is refused in the end."""
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_connection, "_BUSY_SECONDS", 0.0)
     monkeypatch.setattr(sqlite, "_OPEN_SECONDS", 0.05)
     with closing(locked_file(path)):
         await refused(path, "database is locked")
@@ -367,14 +371,14 @@ async def test_an_open_that_is_cancelled_while_its_thread_connects_closes_what_i
     """The thread cannot be stopped: what it opens after the caller gave up is closed again."""
     loop = asyncio.get_running_loop()
     connecting, may_connect = asyncio.Event(), threading.Event()
-    connect = sqlite._connect
+    connect = sqlite_connection.connect
 
     def connect_late(name):
         loop.call_soon_threadsafe(connecting.set)
         assert may_connect.wait(10)
         return connect(name)
 
-    monkeypatch.setattr(sqlite, "_connect", connect_late)
+    monkeypatch.setattr(sqlite_connection, "connect", connect_late)
     adapter = SQLiteSessionAdapter(path)
     with no_thread_left():
         opening = asyncio.ensure_future(adapter.open())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import threading
 import time
 
 import pytest
@@ -72,6 +73,35 @@ async def test_a_step_is_as_large_as_goes_in_three_milliseconds(adapter, clock, 
     assert steps[0][: len(expected)] == expected
 
 
+@pytest.mark.parametrize(
+    ("failing", "purged", "expected"),
+    [([0], True, [100, 10]), ([0, 1], False, [100, 10]), ([0, 2], True, [100, 10, 1000, 10])],
+)
+async def test_a_step_without_space_is_followed_by_a_small_one(adapter, clock, monkeypatch, failing, purged, expected):
+    """On a full disk the log begins anew first; where that does not help either, the purge fails."""
+    await fill(adapter, clock, 160)
+    full = sqlite3.OperationalError("full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    steps, restarts = [], []
+    step_really = sqlite.purge_step
+
+    def purge_step(database, now, step, synchronous):
+        steps.append(step)
+        if len(steps) - 1 in failing:
+            raise full
+        return step_really(database, now, step, synchronous)[0], 1e-5
+
+    monkeypatch.setattr(sqlite, "purge_step", purge_step)
+    monkeypatch.setattr(sqlite, "restart_log", restarts.append)
+    if purged:
+        assert await adapter.purge() == 160
+    else:
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            await adapter.purge()
+    assert steps[: len(expected)] == expected
+    assert len(restarts) == expected.count(10)
+
+
 async def test_a_step_says_how_long_it_took(adapter, clock):
     """In seconds: no more than passed for its caller, and more than nothing."""
     await fill(adapter, clock, 100)
@@ -117,7 +147,7 @@ async def test_a_purge_does_not_wait_for_the_disk_and_everything_else_does_as_be
 
 
 @pytest.mark.parametrize("checkpoint_is_due", [False, True])
-async def test_a_purge_that_is_overtaken_by_closing_ends(path, clock, steps, caplog, checkpoint_is_due):
+async def test_a_purge_that_is_overtaken_by_closing_ends(path, clock, monkeypatch, caplog, checkpoint_is_due):
     """The step under way is finished, the next one is refused, and no checkpoint is tried on what is closed."""
     adapter = SQLiteSessionAdapter(path)
     adapter.clock = clock
@@ -125,9 +155,21 @@ async def test_a_purge_that_is_overtaken_by_closing_ends(path, clock, steps, cap
     await fill(adapter, clock, 500)
     if checkpoint_is_due:
         adapter._checkpoints.wrote(1450)
+    loop, begun, may_go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    step_really = sqlite.purge_step
+
+    def purge_step(*arguments):
+        loop.call_soon_threadsafe(begun.set)
+        assert may_go_on.wait(10)
+        return step_really(*arguments)
+
+    monkeypatch.setattr(sqlite, "purge_step", purge_step)
     purging = asyncio.ensure_future(adapter.purge())
+    await begun.wait()
+    closing_down = asyncio.ensure_future(adapter.close())
     await asyncio.sleep(0)
-    await adapter.close()
+    may_go_on.set()
+    await closing_down
     with pytest.raises(AdapterError, match="purge: the adapter is not open"):
         await purging
     assert query(path, "SELECT count(*) FROM sessions") == [(400,)]

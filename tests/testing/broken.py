@@ -176,6 +176,7 @@ class DestroyLeavesRetired(MemorySessionAdapter):
         record = self._records.get(handle)
         if record is not None:
             self._put(handle, retire(record, "", now=self.clock()))
+        return record is not None and not record.is_expired(self.clock())
 
 
 @noticed_by("a_destroyed_handle_can_be_created_again")
@@ -189,16 +190,18 @@ class DestroyKeepsTheHandle(MemorySessionAdapter):
 
     async def destroy(self, handle):
         self.gone.add(handle)
-        await super().destroy(handle)
+        return await super().destroy(handle)
 
 
 @noticed_by("destroy_of_what_is_missing_is_fine")
 class DestroyMindsMissing(MemorySessionAdapter):
     async def destroy(self, handle):
-        del self._records[handle]
+        record = self._records.pop(handle)
+        return not record.is_expired(self.clock())
 
 
 @noticed_by("destroy_removes_a_record")
 class DestroyIsLate(MemorySessionAdapter):
     async def destroy(self, handle):
         asyncio.get_running_loop().call_soon(self._records.pop, handle, None)
+        return self._get(handle) is not None

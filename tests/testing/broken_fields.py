@@ -126,8 +126,7 @@ class RetiredRecordsAreItsOwn(MemorySessionAdapter):
 class DestroyKeepsTheOwned(MemorySessionAdapter):
     async def destroy(self, handle):
         record = self._get(handle)
-        if record is None or record.owner is None:
-            await super().destroy(handle)
+        return await super().destroy(handle) if record is None or record.owner is None else True
 
 
 @noticed_by("rotate_needs_the_version_before")

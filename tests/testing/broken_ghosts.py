@@ -141,15 +141,17 @@ accept("update", 0, "renew_counts_as_a_change")
 @noticed_by("destroy_removes_a_record")
 class DestroyKeepsLive(MemorySessionAdapter):
     async def destroy(self, handle):
-        if (record := self._get(handle)) is not None and record.retired:
-            await super().destroy(handle)
+        if (record := self._get(handle)) is not None and not record.retired:
+            return True
+        return await super().destroy(handle)
 
 
 @noticed_by("destroy_removes_a_record")
 class DestroyKeepsRetired(MemorySessionAdapter):
     async def destroy(self, handle):
-        if (record := self._get(handle)) is not None and not record.retired:
-            await super().destroy(handle)
+        if (record := self._get(handle)) is not None and record.retired:
+            return True
+        return await super().destroy(handle)
 
 
 @noticed_by("destroy_of_what_is_missing_is_fine")
@@ -157,7 +159,7 @@ class DestroyMindsStrangers(Ghosts):
     async def destroy(self, handle):
         if self.ghost(handle, "missing") is not None:
             raise KeyError(handle)
-        await super().destroy(handle)
+        return await super().destroy(handle)
 
 
 @noticed_by("destroy_of_what_is_missing_is_fine")
@@ -165,16 +167,17 @@ class DestroyMindsGhosts(Ghosts):
     async def destroy(self, handle):
         if self.ghost(handle, "destroyed") is not None:
             raise KeyError(handle)
-        await super().destroy(handle)
+        return await super().destroy(handle)
 
 
 @noticed_by("destroy_of_what_is_missing_is_fine")
 class DestroyRevivesGhosts(Ghosts):
     async def destroy(self, handle):
         ghost = self.ghost(handle, "destroyed")
-        await super().destroy(handle)
+        destroyed = await super().destroy(handle)
         if ghost is not None:
             self._put(handle, ghost)
+        return destroyed
 
 
 @noticed_by("a_destroyed_handle_can_be_created_again")

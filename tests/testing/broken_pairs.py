@@ -63,6 +63,15 @@ class RotateLocksItselfOnly(Careless):
             return True
 
 
+class DestroyLocksItselfOnly(Careless):
+    async def destroy(self, handle):
+        async with self.lock:
+            there = await self.load(handle) is not None
+            await asyncio.sleep(0)
+            self.records.pop(handle, None)
+            return there
+
+
 class ClosingRemovesTheOwned(MinimalAdapter):
     """Takes what belongs to somebody out of the store when it is closed."""
 
@@ -76,5 +85,6 @@ PAIRS = {
     UpdateLocksItselfOnly: {"test_one_of_parallel_updates_wins", "test_parallel_increments_add_up"},
     RenewLocksItselfOnly: {"test_parallel_renewals_all_count"},
     RotateLocksItselfOnly: {"test_one_of_parallel_rotations_wins"},
+    DestroyLocksItselfOnly: {"test_one_of_parallel_destroys_removes_it"},
     ClosingRemovesTheOwned: {"test_another_adapter_finds_what_one_left"},
 }

@@ -84,7 +84,7 @@ class ClockIsLate(MemorySessionAdapter):
 @noticed_by("a_mixed_crowd_gets_the_answers_of_each_alone")
 class CrowdKeepsTheDestroyed(MemorySessionAdapter):
     async def destroy(self, handle):
-        pass
+        return self._get(handle) is not None
 
 
 @noticed_by("a_mixed_crowd_gets_the_answers_of_each_alone")

@@ -42,7 +42,7 @@ class StrictAdapter(MemorySessionAdapter):
 
     async def destroy(self, handle):
         check(handle)
-        await super().destroy(handle)
+        return await super().destroy(handle)
 
     async def renew(self, handle, expires_at):
         check(handle)

@@ -13,7 +13,14 @@ from aiohttp_spry_session.testing import AdapterContract, FakeClock
 from aiohttp_spry_session.testing.contract import moves
 from aiohttp_spry_session.testing.contract.base import a_record, opened
 
-from . import broken_fields, broken_finds, broken_ghosts, broken_moves, broken_values  # noqa: F401 - add their adapters to BREAKS
+from . import (  # noqa: F401 - add their adapters to BREAKS
+    broken_destroys,
+    broken_fields,
+    broken_finds,
+    broken_ghosts,
+    broken_moves,
+    broken_values,
+)
 from .broken import BREAKS
 from .broken_closed import OPERATIONS, needing, remembering
 from .broken_edges import ALLOWED

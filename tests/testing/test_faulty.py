@@ -145,6 +145,58 @@ async def test_the_calling_task_is_cancelled(store, clock, after):
     assert (await store.load("a") is not None) is after
 
 
+LOSING = {
+    "create": lambda store, clock: store.create("b", a_record(clock)),
+    "rotate": lambda store, clock: rotate(store, "a", "b", a_record(clock, version=2)),
+    "destroy": lambda store, clock: store.destroy("a"),
+    "update": lambda store, clock: store.update("a", a_record(clock, version=2)),
+    "renew": lambda store, clock: store.renew("a", None),
+}
+
+
+async def stands(store) -> dict[str, object]:
+    """Return what is stored, past all faults."""
+    return {handle: await store.adapter.load(handle) for handle in "ab"}
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("operation", LOSING)
+@pytest.mark.parametrize("fault", ["fail", "cancel", "hang"])
+async def test_an_outcome_that_nobody_knows(store, clock, fault, operation, after):
+    """Each write can be cut short in each way, with all of its effect or with none of it."""
+    await store.create("a", a_record(clock))
+    before = await stands(store)
+    plain = FaultyAdapter(MemorySessionAdapter())
+    plain.clock = clock
+    await plain.create("a", a_record(clock))
+    assert await LOSING[operation](plain, clock) is True
+    struck = getattr(store, fault)(operation, after=after)
+    caller = asyncio.create_task(LOSING[operation](store, clock))
+    await struck.reached.wait()
+    if fault == "hang":
+        assert not caller.done()
+        assert await stands(store) == (await stands(plain) if after else before)
+        caller.cancel()
+    with pytest.raises(OSError if fault == "fail" else asyncio.CancelledError):
+        await caller
+    assert await stands(store) == (await stands(plain) if after else before)
+    # The next call finds the store at work: what was cut short is done, or can be tried again.
+    again = {"create": False, "rotate": False, "update": False, "destroy": False, "renew": True}[operation]
+    assert await LOSING[operation](store, clock) is (again if after else True)
+
+
+@pytest.mark.parametrize("operation", ["create", "rotate", "destroy"])
+async def test_a_late_answer_is_the_operations_own(store, clock, operation):
+    """A call that hung after its effect goes on with its answer once it is released."""
+    await store.create("a", a_record(clock))
+    hang = store.hang(operation, after=True)
+    caller = asyncio.create_task(LOSING[operation](store, clock))
+    await hang.reached.wait()
+    assert not caller.done()
+    hang.release()
+    assert await caller is True
+
+
 async def test_a_store_that_hangs_meets_the_managers_time_limit(store, clock):
     """In a manager a hanging call is a time-out, and a failing one an AdapterError."""
     manager = SessionManager(store, timeout=0.01, clock=clock)

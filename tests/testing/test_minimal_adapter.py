@@ -54,8 +54,9 @@ class SuspendingAdapter(MinimalAdapter):
 
     async def destroy(self, handle):
         await asyncio.sleep(0)
-        await super().destroy(handle)
+        destroyed = await super().destroy(handle)
         await asyncio.sleep(0)
+        return destroyed
 
 
 class TestSuspending(AdapterContract):

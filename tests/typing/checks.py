@@ -184,8 +184,9 @@ class Third(SessionAdapter):
         """Update."""
         return True
 
-    async def destroy(self, handle: str) -> None:
+    async def destroy(self, handle: str) -> bool:
         """Destroy."""
+        return True
 
 
 async def third() -> None:

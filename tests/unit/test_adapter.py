@@ -7,12 +7,13 @@ import time
 from dataclasses import asdict, fields, replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiohttp_spry_session import SessionAdapter, SessionManager, SessionRecord
-from aiohttp_spry_session.record import RETIRED_SECONDS, latest, retire, successor_of
+from aiohttp_spry_session.record import RETIRED_SECONDS, Successor, latest, retire, successor_of
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import rotate
 
@@ -54,9 +55,48 @@ def test_retired_record(grace, remembered):
     assert retired.owner is None
     assert b"payload" not in retired.payload
     successor = successor_of(retired)
-    assert (successor.handle, successor.grace_until) == ("new", 100.0 + grace)
+    assert (successor.handle, successor.grace_until, successor.owner) == ("new", 100.0 + grace if grace else 0.0, None)
     assert RETIRED_SECONDS == 60.0
     assert retire(RECORD, "new", now=100.0) == retire(RECORD, "new", now=100.0, grace=0.0)
+
+
+@pytest.mark.parametrize(("grace", "until"), [(0.0, 0.0), (30.0, 130.0)])
+def test_a_retired_record_is_written_as_release_1_0_wrote_it(grace, until):
+    """Two elements, byte for byte, where nobody's session was ended, so that both releases share a store."""
+
+    class Successor10(msgspec.Struct, array_like=True, frozen=True):
+        handle: str
+        grace_until: float
+
+    there = retire(RECORD, "new", now=100.0, grace=grace).payload
+    assert there == msgspec.msgpack.encode(Successor10("new", until))
+    owned = retire(RECORD, "new", now=100.0, grace=grace, owner="ada").payload
+    assert msgspec.msgpack.decode(owned, type=Successor10) == Successor10("new", until)
+
+
+def test_without_a_grace_no_clock_says_otherwise():
+    """The end of no grace has come at every time that a clock may show, on whatever machine."""
+    ends = {successor_of(retire(RECORD, "new", now=now)).grace_until for now in (0.5, 100.0, 1.8e9, 9e9)}
+    assert ends == {0.0}
+
+
+@pytest.mark.parametrize("owner", [None, "", "ada", "\u00e9" * 300])
+def test_a_fence_names_whose_session_it_ended(owner):
+    """Whoever finds it later can tell of the session's end."""
+    fence = retire(RECORD, "", now=100.0, owner=owner)
+    assert successor_of(fence) == Successor("", 0.0, owner)
+    assert fence.owner is None
+    assert fence == replace(retire(RECORD, "", now=100.0), payload=fence.payload)
+
+
+def test_a_repr_shows_no_payload():
+    """Its length alone: a driver may log what it is called with."""
+    assert repr(RECORD) == (
+        "SessionRecord(payload=<7 bytes>, version=3, created_at=10.0, expires_at=500.0, owner='user', retired=False)"
+    )
+    assert f"{[retire(RECORD, 'new', now=1.0)]}" == (
+        "[SessionRecord(payload=<14 bytes>, version=3, created_at=10.0, expires_at=61.0, owner=None, retired=True)]"
+    )
 
 
 @given(st.binary())

@@ -6,20 +6,21 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
-
-import aiosqlite
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from ...adapter import SessionAdapter
+from ...events import logger
 from ...exceptions import AdapterError
 from ...record import SessionRecord
 from ..batching import Batcher
 from . import statements
 from .batches import Call, load_together, purge_step, run_together
 from .checkpoints import Checkpoints, checkpoint
+from .connection import Connection
+from .files import Files, clear_remains, create_private_file, identify
+from .room import is_full, restart_log, run_in_room
 from .schema import SchemaError, prepare
 
 __all__ = ["SQLiteSessionAdapter"]
@@ -32,7 +33,6 @@ Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
 
 _PURGE_SECONDS = 0.003
 _FIRST_PURGE, _MIN_PURGE, _MAX_PURGE = 100, 10, 1000
-_BUSY_SECONDS = 4.0
 _OPEN_SECONDS = 10.0
 
 
@@ -41,6 +41,10 @@ class SQLiteSessionAdapter(SessionAdapter):
 
     Reads and writes have a connection each, so a read never waits for a write. What arrives while a batch is under way
     leaves together in the next: many writes share one transaction, and one ``fsync``.
+
+    On a full disk nothing new is stored, and sessions can still be ended and purged: the last megabyte of the disk, and
+    one in the log, are kept for that. Where the file is removed, moved or replaced while it is open, the next
+    :meth:`purge` logs an error and opens what is there, or makes it.
 
     :param path: the file; it is created, readable by its owner only, where it does not exist. ``":memory:"`` keeps the
         sessions in this process.
@@ -67,10 +71,12 @@ class SQLiteSessionAdapter(SessionAdapter):
             raise ValueError("path must be the name of a file, or ':memory:'")
         self.synchronous: Synchronous = synchronous
         self._opened = False
-        self._reader: _Connection
-        self._writer: _Connection
-        self._mover: _Connection
-        self._connections: list[_Connection] = []
+        self._reader: Connection
+        self._writer: Connection
+        self._mover: Connection
+        self._connections: list[Connection] = []
+        self._files: Files = {}
+        self._reopening: asyncio.Task[None] | None = None
         self._checkpoints = Checkpoints(self._checkpoint)
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[Call, Any] = Batcher(self._write)
@@ -86,8 +92,8 @@ class SQLiteSessionAdapter(SessionAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await self._submit(statements.update, handle, record)
 
-    async def destroy(self, handle: str) -> None:
-        await self._submit(statements.destroy, handle)
+    async def destroy(self, handle: str) -> bool:
+        return await self._submit(statements.destroy, handle)
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         return await self._submit(statements.renew, handle, expires_at)
@@ -101,12 +107,25 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(statements.find, owner)
 
     async def purge(self) -> int:
+        """As in the base class; and if the file is not where it was any more, log that, and open it anew."""
         purged, step = 0, _FIRST_PURGE
+        if self._opened:
+            await self._follow_the_file()
+            # Once a minute: what the log holds by then has its space in the file, should the disk be full soon.
+            await self._checkpoints.move()
         while True:
             if not self._opened:
                 raise _not_open("purge")
             # Not among the writes of a batch: they would have to wait for it, and it need not be as durable.
-            removed, seconds = await self._writer.perform(purge_step, self.clock(), step, self.synchronous)
+            writer = await self._connected("_writer")
+            try:
+                removed, seconds = await writer.perform(purge_step, self.clock(), step, self.synchronous)
+            except sqlite3.Error as error:
+                if not is_full(error) or step == _MIN_PURGE:
+                    raise
+                await writer.perform(restart_log)
+                step = _MIN_PURGE
+                continue
             purged += removed
             self._checkpoints.wrote(removed)
             if removed < step:
@@ -134,16 +153,19 @@ class SQLiteSessionAdapter(SessionAdapter):
         """Carry out what was asked for so far, and close the file."""
         self._opened = False
         async with contextlib.AsyncExitStack() as stack:
-            for connection in self._connections:
-                stack.push_async_callback(connection.close)
-            self._connections = []
+            stack.push_async_callback(self._disconnect)
+            if self._reopening is not None:
+                await asyncio.wait({self._reopening})
             await self._loads.drain()
             await self._writes.drain()
             await self._checkpoints.drain()
 
     async def _connect(self) -> None:
+        self._files = {}
         if self.path != ":memory:":
-            await asyncio.to_thread(_create_private_file, self.path)
+            await asyncio.to_thread(create_private_file, self.path)
+            # Before it is opened: were it replaced right now, the next look at it would tell.
+            files = await asyncio.to_thread(identify, self.path)
         self._writer = await self._connection()
         await self._prepare(self._writer)
         if self.path == ":memory:":
@@ -151,13 +173,56 @@ class SQLiteSessionAdapter(SessionAdapter):
         else:
             self._reader = await self._connection()
             self._mover = await self._connection()
+            self._files = {**await asyncio.to_thread(identify, self.path), "": files[""]}
 
-    async def _connection(self) -> _Connection:
-        connection = await _Connection.connect(self.path)
+    async def _disconnect(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for connection in self._connections:
+                stack.push_async_callback(connection.close)
+            self._connections = []
+
+    async def _follow_the_file(self) -> None:
+        """Open the file anew where the path leads to another one, or to none: what is stored would be lost."""
+        if self.path == ":memory:" or await asyncio.to_thread(identify, self.path) == self._files:
+            return
+        if self._reopening is None:
+            logger.error(
+                "%s was removed, moved or replaced while it was in use: it is opened anew, and what was stored since "
+                "then is lost; stop the site before you do that",
+                self.path,
+            )
+            self._reopening = asyncio.create_task(self._reopen())
+        await asyncio.shield(self._reopening)
+
+    async def _reopen(self) -> None:
+        try:
+            if self._connections:
+                await self._mover.perform(restart_log)  # for where only the log went away
+            await self._disconnect()
+            await asyncio.to_thread(clear_remains, self.path, self._files)
+            await self._connect()
+        except (SchemaError, sqlite3.Error, OSError) as error:
+            await self._disconnect()
+            raise AdapterError("open", f"{self.path}: {error}") from error
+        finally:
+            self._reopening = None
+            if not self._opened:
+                await self._disconnect()
+
+    async def _connected(self, which: Literal["_reader", "_writer"]) -> Connection:
+        if self._reopening is not None:
+            await asyncio.shield(self._reopening)
+        if not self._connections:
+            raise AdapterError("open", f"{self.path}: it could not be opened anew")
+        connection: Connection = getattr(self, which)
+        return connection
+
+    async def _connection(self) -> Connection:
+        connection = await Connection.to(self.path)
         self._connections.append(connection)
         return connection
 
-    async def _prepare(self, writer: _Connection) -> None:
+    async def _prepare(self, writer: Connection) -> None:
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _OPEN_SECONDS
         while True:
@@ -180,54 +245,22 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(load_together, handles)
 
     async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
-        return await self._reader.perform(call, self.clock(), argument)
+        return await (await self._connected("_reader")).perform(call, self.clock(), argument)
 
     async def _write(self, calls: list[Call]) -> Sequence[Any]:
-        results = await self._writer.perform(run_together, self.clock(), calls)
+        writer = await self._connected("_writer")
+        results = await writer.perform(run_in_room, run_together, self.clock(), calls, self.path)
         self._checkpoints.wrote(len(calls))
         return results
 
     async def _checkpoint(self) -> int:
-        # A purge may ask for it while the file is being closed.
-        return await self._mover.perform(checkpoint, self.synchronous) if self._opened else 0
+        # A purge may ask for it while the file is being closed, or opened anew.
+        if self._reopening is not None or not self._opened or not self._connections:
+            return 0
+        return await self._mover.perform(checkpoint, self.synchronous)
 
 
 def _not_open(operation: str) -> AdapterError:
     return AdapterError(
         operation, "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
     )
-
-
-class _Connection(aiosqlite.Connection):
-    """aiosqlite's connection, which runs a whole batch in one trip to its thread."""
-
-    @classmethod
-    async def connect(cls, path: str) -> _Connection:
-        connection = cls(partial(_connect, path), iter_chunk_size=64)
-        opening = asyncio.ensure_future(connection)
-        try:
-            return cast("_Connection", await asyncio.shield(opening))
-        except asyncio.CancelledError:
-            # The thread is opening the file all the same: what it opens has to be closed.
-            await asyncio.gather(opening, return_exceptions=True)
-            await connection.close()
-            raise
-
-    async def perform(
-        self, function: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        execute: Callable[..., Awaitable[T]] = self._execute
-        return await execute(function, self._conn, *args, **kwargs)
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    # Text comes as the bytes that are stored: what is not UTF-8 is a corrupt record, not a store that fails.
-    database.text_factory = bytes
-    return database
-
-
-def _create_private_file(path: str) -> None:
-    """Create the file with mode 0600 where it is missing; SQLite gives its WAL files the same mode."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

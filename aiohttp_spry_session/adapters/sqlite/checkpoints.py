@@ -56,6 +56,12 @@ class Checkpoints:
         if self._task is not None and (self._pages >= LONG_LOG or self._rows >= _ROWS):
             await asyncio.shield(self._task)
 
+    async def move(self) -> None:
+        """Have the log moved now."""
+        if self._task is None:
+            self._start()
+        await self.drain()
+
     async def drain(self) -> None:
         """Wait for the checkpoint under way."""
         if self._task is not None:

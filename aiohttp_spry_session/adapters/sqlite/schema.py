@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .checkpoints import MAX_LOG
+from .room import keep_room
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "SchemaError", "prepare"]
 
@@ -65,6 +66,7 @@ def prepare(database: sqlite3.Connection, synchronous: str) -> None:
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        keep_room(database)
 
 
 @contextmanager

@@ -48,7 +48,8 @@ _RENEW = f"""
     UPDATE sessions SET version = version + 1, expires_at = max(expires_at, :expires_at)
     WHERE handle = :handle AND {_LIVE}
 """
-_DESTROY = "DELETE FROM sessions WHERE handle = :handle"
+# As _UNEXPIRED, without IS NULL: within RETURNING that is 0 for NULL too (SQLite 3.40).
+_DESTROY = "DELETE FROM sessions WHERE handle = :handle RETURNING coalesce(expires_at > :now, 1)"
 _FIND = f"SELECT handle, {_COLUMNS} FROM sessions WHERE owner = :owner AND {_LIVE}"
 _PURGE = """
     DELETE FROM sessions WHERE handle IN (SELECT handle FROM sessions WHERE expires_at <= :now LIMIT :step)
@@ -125,9 +126,9 @@ def rotate(
     return rotated
 
 
-def destroy(database: sqlite3.Connection, now: float, handle: str) -> None:
-    """Delete a record."""
-    database.execute(_DESTROY, {"handle": handle})
+def destroy(database: sqlite3.Connection, now: float, handle: str) -> bool:
+    """Delete a record; return whether it was one that had not expired."""
+    return database.execute(_DESTROY, {"handle": handle, "now": now}).fetchall() == [(1,)]
 
 
 def find(database: sqlite3.Connection, now: float, owner: str) -> dict[str, SessionRecord]:

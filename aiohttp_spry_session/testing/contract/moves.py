@@ -74,7 +74,7 @@ class MoveLaws(Contract):
         assert await adapter.load("new") == record
         assert await other.load("new") == record
         retired = await other.load("old")
-        self.check_retired(retired, record, "new", grace_until=clock(), end=clock() + RETIRED_SECONDS)
+        self.check_retired(retired, record, "new", grace_until=0.0, end=clock() + RETIRED_SECONDS)
 
     async def test_rotate_with_grace(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """The grace is in the retired record, which stays for 60 s, or for a grace that is longer."""

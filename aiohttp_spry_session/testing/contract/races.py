@@ -11,7 +11,7 @@ from typing import Any
 from ...adapter import SessionAdapter
 from ...record import successor_of
 from ..clock import FakeClock
-from .base import ADA, LIFETIME, SECOND, Contract, a_record, rotate
+from .base import ADA, LIFETIME, SECOND, Contract, a_record, a_retired_record, rotate
 
 __all__ = ["RaceLaws"]
 
@@ -123,6 +123,19 @@ class RaceLaws(Contract):
         if self.finds_owners:
             assert not await adapter.find(ADA)
 
+    async def test_one_of_parallel_destroys_removes_it(
+        self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
+    ) -> None:
+        """Of those that remove one record, live or retired, one answers ``True``, so that one tells of its end."""
+        for number in range(_N):
+            record = a_record(clock, owner=ADA) if number % 2 else a_retired_record(clock)
+            assert await adapter.create(f"{number}", record)
+            results = await _interleaved(
+                [adapter.destroy(f"{number}") for _ in range(2)], [other.destroy(f"{number}") for _ in range(2)]
+            )
+            assert sorted(results) == [False, False, False, True]
+            assert await adapter.load(f"{number}") is None
+
     async def test_an_update_and_a_rotation_exclude_each_other(
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
@@ -166,7 +179,7 @@ class RaceLaws(Contract):
                 adapter.load(f"expired {n}"),
             ]
 
-        alone = [record, None, True, False, True, False, True, None, True, False, None]
+        alone = [record, None, True, False, True, False, True, True, True, False, None]
         results = await asyncio.gather(*(operation for n in range(_N) for operation in crowd(n)))
         for n in range(_N):
             assert results[n * len(alone) : (n + 1) * len(alone)] == alone

@@ -154,6 +154,24 @@ class RecordLaws(Contract):
         await adapter.destroy("missing")
         assert await adapter.load("a") is None
 
+    async def test_destroy_says_whether_there_was_a_record(
+        self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
+    ) -> None:
+        """``True`` once for a live record, once for a retired one; ``False`` for what is missing, gone or expired."""
+        kinds = {"live": a_record(clock, owner=ADA), "endless": a_record(clock, lifetime=None)}
+        kinds["retired"] = a_retired_record(clock)
+        for handle, record in kinds.items():
+            assert await adapter.create(handle, record)
+            assert await adapter.destroy(handle) is True, handle
+            assert await adapter.destroy(handle) is False, handle
+            assert await other.destroy(handle) is False, handle
+            assert await other.create(handle, record)
+        assert await adapter.destroy("missing") is False
+        clock.advance(LIFETIME)
+        for handle in ("live", "retired"):
+            assert await adapter.destroy(handle) is False, handle
+        assert await other.destroy("endless") is True
+
     async def test_a_destroyed_handle_can_be_created_again(self, adapter: SessionAdapter, clock: FakeClock) -> None:
         """Nothing of a destroyed record is in the way of a new one, and nothing of it is left in that."""
         assert await adapter.create("a", a_record(clock, FIRST, version=9, owner=ADA))

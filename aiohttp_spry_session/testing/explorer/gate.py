@@ -126,8 +126,8 @@ class Gate(SessionAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         return await self._step("update", handle, lambda: self._adapter.update(handle, record), record)
 
-    async def destroy(self, handle: str) -> None:
-        await self._step("destroy", handle, lambda: self._adapter.destroy(handle))
+    async def destroy(self, handle: str) -> bool:
+        return await self._step("destroy", handle, lambda: self._adapter.destroy(handle))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         if type(self._adapter).renew is SessionAdapter.renew:
