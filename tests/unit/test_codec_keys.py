@@ -33,19 +33,19 @@ class Size(StrEnum):
     SMALL = "s"
 
 
-class Loud(str, Enum):  # noqa: UP042 - a StrEnum's text is its value
+class Text(str):
+    """A subclass that adds nothing."""
+
+
+class Loud(Text, Enum):
     """Text that differs from what is stored of it."""
 
     RED = "red"
 
     def __new__(cls, value: str) -> Loud:
-        member = str.__new__(cls, value.upper())
+        member = Text.__new__(cls, value.upper())
         member._value_ = value
         return member
-
-
-class Text(str):
-    """A subclass that adds nothing."""
 
 
 class Apart(str):
