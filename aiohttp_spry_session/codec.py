@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,8 +19,9 @@ import msgspec
 __all__ = ["Codec", "JSONCodec", "entry_size", "pack", "packed_size", "read_codec", "unpack"]
 
 _MAX_DEPTH = 64
-# Left as they are, to be noticed as mapping keys: turned into str, two keys could become one (CVE-2026-25480).
 _KEPT = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
+"""Types without parts that the encoder writes as text by itself."""
+_LEAVES = frozenset({str, bool, type(None), *_KEPT})
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 _TOO_LONG = "an integer past 64 bits has no exact JSON form everywhere"
 
@@ -60,7 +64,7 @@ class JSONCodec:
         if kind is int:
             if not _MIN_INTEGER <= value <= _MAX_INTEGER:
                 raise ValueError(_TOO_LONG)
-        elif kind is not str and kind is not bool and value is not None:
+        elif kind is not str and kind is not bool and value is not None and not _check_exact(value):
             value = msgspec.to_builtins(value, builtin_types=_KEPT)
             _check_exact(value)
         return _encode(value)
@@ -119,24 +123,74 @@ def unpack(payload: bytes) -> dict[str, bytes]:
     return _unpack(body)
 
 
-def _check_exact(value: Any) -> None:
-    """Refuse what JSON would change silently; ``value`` consists of builtins already."""
-    pending = [(value, 0)]
+def _check_exact(value: Any) -> bool:
+    """Refuse what JSON would change silently; return whether ``value`` consists of JSON's own types and leaves.
+
+    Keys are looked at before anything is converted: made text, two of them could become one (CVE-2026-25480). What
+    the conversion of other types brings to light (``False``) has to be checked in its turn.
+    """
+    builtin = True
+    pending: list[tuple[Iterable[Any], int]] = [((value,), 0)]
     while pending:
-        item, depth = pending.pop()
-        if isinstance(item, float):
-            if not math.isfinite(item):
-                raise ValueError(f"{item} has no JSON form")
-        elif isinstance(item, int):
-            if not _MIN_INTEGER <= item <= _MAX_INTEGER:
-                raise ValueError(_TOO_LONG)
-        elif isinstance(item, dict | list | tuple):
-            if depth == _MAX_DEPTH:
-                raise ValueError(f"nested more than {_MAX_DEPTH} deep")
-            if isinstance(item, dict):
+        items, depth = pending.pop()
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested more than {_MAX_DEPTH} deep")
+        for item in items:
+            kind = type(item)
+            if kind in _LEAVES:
+                continue
+            if kind is int:
+                if not _MIN_INTEGER <= item <= _MAX_INTEGER:
+                    raise ValueError(_TOO_LONG)
+                continue
+            if kind is float:
+                if not math.isfinite(item):
+                    raise ValueError(f"{item} has no JSON form")
+                continue
+            if kind is dict:
                 for key in item:
-                    if not isinstance(key, str):
-                        raise TypeError(f"a mapping key must be a str, not {type(key).__name__}")
-                pending.extend((child, depth + 1) for child in item.values())
+                    if type(key) is not str:
+                        _check_keys(item)
+                        builtin = False
+                        break
+                pending.append((item.values(), depth + 1))
+            elif kind is list or kind is tuple:
+                pending.append((item, depth + 1))
             else:
-                pending.extend((child, depth + 1) for child in item)
+                builtin = False
+                if parts := _parts(item):
+                    pending.append((parts, depth + 1))
+    return builtin
+
+
+def _check_keys(mapping: dict[Any, Any]) -> None:
+    """Refuse keys that are not text, and different ones that would be stored as the same text."""
+    seen: set[str] = set()
+    for key in dict.keys(mapping):
+        if not isinstance(key, str):
+            raise TypeError(f"a mapping key must be a str, not {type(key).__name__}")
+        # An Enum is stored as its value, which need not be the text that it is; a subclass may think that it differs.
+        text = str.__str__(key._value_ if isinstance(key, Enum) else key)
+        if text in seen:
+            raise ValueError(f"two mapping keys would both be stored as {text!r}")
+        seen.add(text)
+
+
+def _parts(item: Any) -> Iterable[Any]:
+    """Return what msgspec will convert of an object that is neither a leaf nor of a type of JSON."""
+    if isinstance(item, Enum):
+        item = item._value_
+        if not isinstance(item, dict | list | tuple):
+            return ()
+    if isinstance(item, dict):
+        _check_keys(item)
+        return dict.values(item)
+    if isinstance(item, list | tuple | set | frozenset):
+        return item
+    if isinstance(item, msgspec.Struct):
+        names: Iterable[str] = item.__struct_fields__
+    elif dataclasses.is_dataclass(item):
+        names = (field.name for field in dataclasses.fields(item))
+    else:
+        names = (field.name for field in getattr(type(item), "__attrs_attrs__", ()))
+    return [getattr(item, name, None) for name in names]

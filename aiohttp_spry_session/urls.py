@@ -42,6 +42,7 @@ def adapter_from_url(url: str, *, expiration: timedelta | float | None = timedel
 
         return PostgresSessionAdapter(url, expiration=expiration, create_schema=True)
     raise ValueError(
-        "the session store's URL must be memory://, sqlite:///path, redis://..., rediss://... or postgresql://...; "
+        "the session store's URL must be memory://, sqlite:///path, redis://..., rediss://..., valkey://..., "
+        "valkeys://..., unix://..., postgresql://... or postgres://...; "
         f"this one has the scheme {parts.scheme!r}"
     )

@@ -62,7 +62,10 @@ async def end_others(request: web.Request) -> web.Response:
 async def limit_devices(request: web.Request, account: Account) -> None:
     """Keep an account from being signed in everywhere: past the limit the oldest sessions end."""
     manager = request.app[MANAGER]
-    for info in (await manager.find(account.id))[MAX_DEVICES:]:
+    found = await manager.find(account.id)
+    # All count in the same order, this one too: several sign-ins at once must not end each other.
+    found.sort(key=lambda info: (info.created_at, info.handle), reverse=True)
+    for info in found[MAX_DEVICES:]:
         await manager.revoke(info.handle)
 
 

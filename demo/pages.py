@@ -12,13 +12,14 @@ from aiohttp import web
 
 from aiohttp_spry_session import SESSION
 
-from . import activity, csrf
+from . import csrf
 from .assets import asset_url
 from .auth import current_account
 from .catalog import price
 from .flash import flash, take_flashes
 from .keys import BASKET, PREFERENCES
 from .negotiation import json_response, wants_json
+from .recorder import recent
 
 __all__ = ["done", "respond", "setup"]
 
@@ -36,7 +37,7 @@ async def respond(
         "basket_count": sum((await session.get(BASKET)).values()),
         "csrf_token": await csrf.token_for(request),
         "flashes": await take_flashes(session),
-        "recent": activity.recent(request),
+        "recent": recent(request),
         "path": request.path,
         **data,
         **more,

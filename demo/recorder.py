@@ -10,15 +10,17 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TypeVar
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 
-from aiohttp_spry_session import SessionAdapter, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session import SESSION, SessionAdapter, SessionEvent, SessionManager, SessionRecord
 
 from .assets import is_asset
 
-__all__ = ["PANEL", "Entry", "Recorder", "RecordingAdapter"]
+__all__ = ["PANEL", "RECORDER", "Recorder", "RecordingAdapter", "recent"]
 
 T = TypeVar("T")
 
@@ -26,6 +28,7 @@ MAX_VISITORS = 256
 MAX_ENTRIES = 80
 MAX_EVENTS = 10
 MAX_PATH = 80
+SHOWN_IN_PANEL = 5
 
 PANEL = "/activity/panel"
 
@@ -120,6 +123,39 @@ class Recorder:
             entry.handle = event.handle
         elif event.name == "destroyed" and event.reason == "destroy":
             entry.handle, entry.ended = None, True
+
+
+RECORDER = web.AppKey("recorder", Recorder)
+
+
+def recent(request: web.Request, *, limit: int | None = SHOWN_IN_PANEL) -> list[dict[str, Any]]:
+    """Return this visitor's recent requests, the newest first; the session has to be loaded."""
+    session = request[SESSION]
+    if session.created_at is None:
+        return []
+    entries = request.app[RECORDER].of(session.handle)
+    return [summary(list(alike)) for _, alike in groupby(entries, key=kind)][:limit]
+
+
+def kind(entry: Entry) -> tuple[str, str, int]:
+    """Return what requests have in common that are shown as one."""
+    return entry.method, entry.path, entry.status
+
+
+def summary(entries: list[Entry]) -> dict[str, Any]:
+    """Return what is shown of requests that were alike."""
+    newest = entries[0]
+    calls = sum((entry.calls for entry in entries[1:]), newest.calls.copy())
+    return {
+        "method": newest.method,
+        "path": newest.path,
+        "status": newest.status,
+        "times": len(entries),
+        "at": datetime.fromtimestamp(newest.at, UTC),
+        "store_calls": dict(calls),
+        "set_cookie": [cookie for entry in entries for cookie in entry.cookies],
+        "events": [event for entry in entries for event in entry.events],
+    }
 
 
 class RecordingAdapter(SessionAdapter):

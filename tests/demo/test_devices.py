@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from aiohttp_spry_session import SessionManager
+from aiohttp_spry_session import SessionInfo, SessionManager
 from demo.browsers import browser_name
 from demo.devices import MAX_DEVICES
 from demo.keys import DEVICE
@@ -114,6 +117,28 @@ async def test_limits_devices(new_visitor: NewVisitor, app: web.Application) -> 
     assert len(await app[MANAGER].find("ada")) == MAX_DEVICES
     assert (await clients[0].get("/devices", json=True)).status == 401
     assert (await clients[-1].get("/devices", json=True)).status == 200
+
+
+async def test_sign_ins_at_the_same_moment(
+    app: web.Application, new_visitor: NewVisitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not end each other: of any number exactly the limit is left, however the store orders what it finds."""
+    monkeypatch.setattr("demo.devices.MAX_DEVICES", 2)
+    visitors = [await new_visitor() for _ in range(6)]
+    manager = app[MANAGER]
+    find, barrier, turns = manager.find, asyncio.Barrier(len(visitors)), itertools.count()
+
+    async def found_together(owner: str) -> list[SessionInfo]:
+        await barrier.wait()
+        infos = [replace(info, created_at=datetime(2026, 1, 1, tzinfo=UTC)) for info in await find(owner)]
+        await barrier.wait()
+        turn = next(turns)
+        return infos[turn:] + infos[:turn]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager, "find", found_together)
+        await asyncio.gather(*[visitor.sign_in() for visitor in visitors])
+    assert len(await manager.find("ada")) == 2
 
 
 async def test_notes_the_last_use_only_now_and_then(visitor: Visitor, adapter: Any) -> None:

@@ -28,7 +28,8 @@ def nested(depth: int) -> list[object]:
 def other_url(scheme: str) -> str:
     """What is said of a URL that names no store."""
     return (
-        "the session store's URL must be memory://, sqlite:///path, redis://..., rediss://... or postgresql://...; "
+        "the session store's URL must be memory://, sqlite:///path, redis://..., rediss://..., valkey://..., "
+        "valkeys://..., unix://..., postgresql://... or postgres://...; "
         f"this one has the scheme '{scheme}'"
     )
 

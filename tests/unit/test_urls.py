@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 
 from aiohttp_spry_session import MemorySessionAdapter, SQLiteSessionAdapter, adapter_from_url
+
+REDIS = ("redis", "rediss", "valkey", "valkeys", "unix")
+POSTGRES = ("postgresql", "postgres")
 
 
 def test_memory():
@@ -71,6 +75,15 @@ def test_other_urls(url):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+def test_the_message_names_every_scheme():
+    """Whoever mistyped one learns of all that work, the docstring's."""
+    with pytest.raises(ValueError, match="has the scheme 'mysql'") as caught:
+        adapter_from_url("mysql://host/db")
+    named = set(re.findall(r"(\w+)://", str(caught.value)))
+    assert named == {"memory", "sqlite", *REDIS, *POSTGRES}
+    assert named == set(re.findall(r"(\w+)://", adapter_from_url.__doc__))
+
+
 class Stub:
     """Stands for an adapter of an extra."""
 
@@ -95,9 +108,10 @@ def test_redis(monkeypatch, url, passed_on):
     monkeypatch.setitem(sys.modules, "aiohttp_spry_session.adapters.redis", module)
     adapter = adapter_from_url(url, expiration=60)
     assert (adapter.url, adapter.options) == (passed_on, {"expiration": 60})
+    assert url.partition("://")[0].lower() in REDIS
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+@pytest.mark.parametrize("scheme", POSTGRES)
 def test_postgres(monkeypatch, scheme):
     """The URL is asyncpg's; the table is made where it is missing."""
     module = type(sys)("stub")

@@ -1,0 +1,104 @@
+"""What pages say in prose, and no example shows: idle limits, outages, paths, receivers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from aiohttp_spry_session import MemorySessionAdapter, SessionEvent, SessionManager, setup
+from aiohttp_spry_session.testing import FakeClock, FaultyAdapter, start_session
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def client_of(manager: SessionManager, handler: Handler) -> TestClient[Any, Any]:
+    """A client of an application that answers everything with one handler."""
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", handler)
+    setup(app, manager)
+    return TestClient(TestServer(app))
+
+
+async def read(request: web.Request) -> web.Response:
+    """Say whether the visitor has a session."""
+    return web.Response(text="new" if request["session"].is_new else "live")
+
+
+async def untouched(_: web.Request) -> web.Response:
+    """Leave the session alone."""
+    return web.Response(text="fine")
+
+
+@pytest.mark.parametrize(("used_at", "idle", "found"), [(599, 601, "new"), (599, 600, "live"), (601, 1199, "live")])
+async def test_the_idle_limit_with_rolling(clock: FakeClock, used_at: int, idle: int, found: str) -> None:
+    """Production: a use before half-way renews nothing, so the limit is between half and all of the expiration."""
+    manager = SessionManager(MemorySessionAdapter(expiration=1200), rolling=True, clock=clock)
+    async with client_of(manager, read) as client:
+        await start_session(client)
+        clock.advance(used_at)
+        assert await (await client.get("/")).text() == "live"
+        clock.advance(idle)
+        assert await (await client.get("/")).text() == found
+
+
+@pytest.mark.parametrize(("lazy", "asked"), [(False, ["load"]), (True, [])])
+async def test_an_outage_and_a_request_without_a_use(lazy: bool, asked: list[str]) -> None:
+    """Promise 9: it is answered, but only a lazy one does not wait for a store that hangs."""
+    store = FaultyAdapter(MemorySessionAdapter())
+    async with client_of(SessionManager(store, lazy=lazy, timeout=0.01), untouched) as client:
+        await start_session(client)
+        store.calls.clear()
+        store.hang(times=None)
+        async with client.get("/") as response:
+            assert (response.status, await response.text()) == (200, "fine")
+        assert store.calls == asked
+        store.heal()
+
+
+async def test_a_session_outside_of_its_path() -> None:
+    """Production: below another path than the cookie's each ``set`` starts a session that nobody finds again."""
+    manager = SessionManager(path="/admin")
+
+    async def write(request: web.Request) -> web.Response:
+        await request["session"].set("seen", True)
+        return await read(request)
+
+    created: list[SessionEvent] = []
+
+    async def note(event: SessionEvent) -> None:
+        created.append(event)
+
+    manager.on_created.append(note)
+    async with client_of(manager, write) as client:
+        for path in ("/", "/", "/admin/", "/admin/"):
+            await client.get(path)
+    assert len(created) == 2
+
+
+async def test_a_slow_receiver_delays_the_response() -> None:
+    """Signals: the response waits for the receivers."""
+    manager = SessionManager()
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: SessionEvent) -> None:
+        reached.set()
+        await go_on.wait()
+
+    async def write(request: web.Request) -> web.Response:
+        if request.path == "/write":
+            await request["session"].set("seen", True)
+        return web.Response()
+
+    manager.on_created.append(slow)
+    async with client_of(manager, write) as client:
+        asking = asyncio.ensure_future(client.get("/write"))
+        await reached.wait()
+        assert (await client.get("/another")).status == 200  # time enough for a response that does not wait
+        assert not asking.done()
+        go_on.set()
+        assert (await asking).status == 200
