@@ -95,7 +95,7 @@ async def test_only_the_record_that_was_kept_for_it_is_released(
     adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord, client: Redis, prefix: str
 ) -> None:
     """A handle that is used again, or leads elsewhere, stays as it is; a record without an end stays for ever."""
-    retired = record(2, retired=True)
+    retired = record(2, retired=True, expires_at=clock.now + 60)
 
     async def left_after_release(of: str) -> float:
         await adapter._kept.confirm("old", retired, of, record())

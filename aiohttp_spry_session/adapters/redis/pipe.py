@@ -93,7 +93,7 @@ class Pipe:
 def _privates(connection: Any) -> tuple[asyncio.Transport, Any, Callable[[str], Exception]]:
     """Return a connection's transport, its streams' protocol, and what makes an exception of an error's text.
 
-    redis-py promises none of these. They were found in 6.4, 7.4 and 8.1; the tests of this adapter fail without them.
+    redis-py promises none of these. They were found in 6.4, 7.1 and 8.1; the tests of this adapter fail without them.
     """
     transport = connection._writer.transport  # noqa: SLF001 - the one way to it
     return transport, transport.get_protocol(), BaseParser.parse_error
