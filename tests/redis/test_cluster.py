@@ -209,6 +209,31 @@ async def test_a_redirection_to_nowhere_fails(
     assert await adapter.destroy("h")
 
 
+@pytest.mark.parametrize("first", ["reads", "writes"])
+async def test_what_one_connection_learns_counts_for_both(
+    adapter: RedisSessionAdapter, record: MakeRecord, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A node's other connection is made anew too, where one was lost."""
+    await adapter.create("h", record())
+    await adapter.load("h")
+    cluster = adapter._kept.connections
+    assert isinstance(cluster, Cluster)
+    pipes = (await cluster._node_of(adapter._kept.key("h"))).pipes
+    links = pipes.reads._link, pipes.writes._link
+    assert None not in links
+
+    async def lost(commands: bytes, count: int, seconds: float) -> list[object]:
+        return [LostConnectionError("lost")] * count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(pipes, first), "converse", lost)
+        with pytest.raises(LostConnectionError):
+            await (adapter.load("h") if first == "reads" else adapter.renew("h", None))
+    assert await adapter.load("h") == record()
+    assert await adapter.update("h", record(2))
+    assert not {pipes.reads._link, pipes.writes._link} & set(links)
+
+
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_redirection_to_a_node(*, known: bool) -> None:
     """One that the client has not heard of is looked for; one that it knows is asked straight away."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.exceptions import ConnectionError as LostConnectionError
@@ -14,75 +12,7 @@ from aiohttp_spry_session.adapters.redis.connections import Call, run_each
 from aiohttp_spry_session.adapters.redis.pipe import Pipe
 from aiohttp_spry_session.adapters.redis.scripts import DESTROY
 
-Answer = bytes | None
-PATIENCE = 10.0
-
-
-class Peer:
-    """A server that answers each thing it is sent with the next of its answers; ``None`` closes the connection."""
-
-    def __init__(self, *answers: Answer) -> None:
-        self.answers = list(answers)
-        self.received: list[bytes] = []
-        self.connections = 0
-        self.was_asked = asyncio.Event()
-        self.writers: list[asyncio.StreamWriter] = []
-
-    async def serve(self) -> None:
-        self.server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.writers.append(writer)
-        while data := await reader.read(1000):
-            self.received.append(data)
-            self.was_asked.set()
-            answer = self.answers.pop(0)
-            if answer is None:
-                break
-            writer.write(answer)
-        writer.close()
-
-
-class Connection:
-    """As much of redis-py's connection as is used."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def connect(self) -> None:
-        _, self._writer = await asyncio.open_connection("127.0.0.1", self.peer.port)
-
-    async def disconnect(self, *, nowait: bool = False) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            if not nowait:
-                with contextlib.suppress(OSError):
-                    await self._writer.wait_closed()
-
-
-Connect = Callable[..., tuple[Peer, Pipe]]
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Callable]:
-    """Make a peer with answers, and a pipe to it."""
-    made: list[tuple[Peer, Pipe]] = []
-
-    async def connect(*answers: Answer) -> tuple[Peer, Pipe]:
-        peer = Peer(*answers)
-        await peer.serve()
-        made.append((peer, Pipe(lambda: Connection(peer))))
-        return made[-1]
-
-    yield connect
-    for peer, pipe in made:
-        await pipe.close()
-        peer.server.close()
-        for writer in peer.writers:
-            writer.close()
+from .peer import PATIENCE, Connect, Connection
 
 
 async def test_answers_in_order(connect: Connect) -> None:
@@ -259,50 +189,4 @@ async def test_a_closed_pipe_can_be_used_again(connect: Connect) -> None:
     assert link._alarm is not None
     assert link._alarm.cancelled()
     assert await pipe.converse(b"y", 1, PATIENCE) == [2]
-    assert peer.connections == 2
-
-
-async def test_a_connection_that_is_left(connect: Connect) -> None:
-    """A conversation that is under way goes on; the next one makes another connection, and the one after keeps it."""
-    peer, pipe = await connect(b"", b":2\r\n", b":3\r\n")
-    answering = asyncio.ensure_future(pipe.converse(b"x", 1, PATIENCE))
-    await peer.was_asked.wait()
-    pipe.leave()
-    peer.writers[0].write(b":1\r\n")
-    assert await answering == [1]
-    assert await pipe.converse(b"y", 1, PATIENCE) == [2]
-    assert await pipe.converse(b"z", 1, PATIENCE) == [3]
-    assert peer.connections == 2
-
-
-@pytest.mark.parametrize(
-    "answer", [b":0\r\n", b"-WRONGTYPE no\r\n", b"-NOPERM no\r\n"], ids=["done", "another type", "no right"]
-)
-async def test_a_probe(connect: Connect, answer: bytes) -> None:
-    """A new connection is tried first, once; only what another connection might mend speaks against it."""
-    peer, pipe = await connect(answer, b":1\r\n", b":2\r\n")
-    pipe._probe = b"probe"
-    assert await pipe.converse(b"x", 1, PATIENCE) == [1]
-    assert await pipe.converse(b"y", 1, PATIENCE) == [2]
-    assert peer.received == [b"probe", b"x", b"y"]
-
-
-@pytest.mark.parametrize("answer", [b"-READONLY no\r\n", b"-NOAUTH no\r\n", None], ids=["replica", "stranger", "lost"])
-async def test_a_probe_that_fails(connect: Connect, answer: Answer) -> None:
-    """Nothing else is sent on that connection."""
-    peer, pipe = await connect(answer, b":0\r\n", b":1\r\n")
-    pipe._probe = b"probe"
-    with pytest.raises(RedisError):
-        await pipe.converse(b"x", 1, PATIENCE)
-    assert await pipe.converse(b"y", 1, PATIENCE) == [1]
-    assert (peer.received, peer.connections) == ([b"probe", b"probe", b"y"], 2)
-
-
-async def test_a_probe_that_hangs(connect: Connect) -> None:
-    """It counts to the time that connecting may take, and its answer comes to nobody."""
-    peer, pipe = await connect(b"", b":0\r\n", b":1\r\n")
-    pipe._probe = b"probe"
-    with pytest.raises(TimeoutError):
-        await pipe.converse(b"x", 1, 0.05)
-    assert await pipe.converse(b"y", 1, PATIENCE) == [1]
     assert peer.connections == 2
