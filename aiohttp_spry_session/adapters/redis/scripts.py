@@ -6,34 +6,22 @@ scripts and the index of owners. This is all of it.
 
 A key is in one of these states:
 
-========= ======================================= ====================================================================
-state     is a session                            becomes
-========= ======================================= ====================================================================
-no key    no                                      LIVE by CREATE; PENDING by CREATE, as the new handle of a rotation
-PENDING   if the origin's key is RETIRED, and its LIVE by ACTIVATE, which whoever has seen that runs; nothing by DESTROY
-          link leads here: then only
-LIVE      yes                                     LIVE by UPDATE and RENEW; RETIRED by UPDATE; nothing by DESTROY
-RETIRED   no; it says where the session went, if  nothing by DESTROY, or with its time
-          it was rotated
-========= ======================================= ====================================================================
-
-And these are the answers:
-
-============ ============================== ===========================================================================
+========= ======================================= ============================== =========================================================================
 answer       says                           then
-============ ============================== ===========================================================================
+============ ============================== =========================================================================
 REFUSED      no such record, of such a      the operation is ``False``
-             version
+             version; for CREATE: the
+             handle is taken
 DONE         it has happened                the operation is ``True``; CREATE answers the server's time instead,
                                             which is the lease of what follows
-BE_INDEXED   nothing changed: the owner's   INDEX the session, then the same again with the lease that INDEX answered
-             index does not know of this
-             end yet, or the lease has run
+BE_INDEXED   nothing changed: the owner's   INDEX the session, then the same again with the lease that INDEX
+             index does not know of this    answered; where no owner is to be told, a rotation came too late,
+             end yet, or the lease has run  and is ``False``
              out
-IS_PENDING   nothing changed: another key   read the origin; ACTIVATE, and the same again, or it is ``False``
-             has to say whether this is a
+IS_PENDING   nothing changed: another key   read the origin; ACTIVATE, and the same again, or it is ``False``.
+             has to say whether this is a   Only DESTROY is told to remove what was no session
              session
-============ ============================== ===========================================================================
+============ ============================== =========================================================================
 
 A *lease* is the server's time, in seconds, at which the caller prepared its write at another key; empty where nothing
 was to be prepared. A write that comes more than ``LEASE_SECONDS`` later changes nothing: by then others may have undone
