@@ -12,9 +12,11 @@ from redis.asyncio import Redis
 
 from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis.pipe import Pipe
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisServer
 
+from .peer import Answer, Connect, Connection, Peer
 from .visits import Serve, application
 
 
@@ -60,3 +62,22 @@ def serve(aiohttp_client: Any, prefix: str) -> Serve:
         return await aiohttp_client(application(client_or_url, prefix, timeout))
 
     return serve
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Make a peer with answers, and a pipe to it."""
+    made: list[tuple[Peer, Pipe]] = []
+
+    async def connect(*answers: Answer) -> tuple[Peer, Pipe]:
+        peer = Peer(*answers)
+        await peer.serve()
+        made.append((peer, Pipe(lambda: Connection(peer))))
+        return made[-1]
+
+    yield connect
+    for peer, pipe in made:
+        await pipe.close()
+        peer.server.close()
+        for writer in peer.writers:
+            writer.close()

@@ -1,4 +1,4 @@
-"""A proxy that loses answers."""
+"""A proxy that loses answers, leads elsewhere, or forgets who is there."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ class LossyProxy:
     """Passes bytes on to a server; can drop a connection once the server has answered, and before its client knows."""
 
     def __init__(self, server: RedisServer) -> None:
-        self._server = server
+        self.server: RedisServer | None = server
+        """Where connections lead that are made from now on; ``None``: nowhere."""
         self._connections: set[asyncio.Task[None]] = set()
         self.port = 0
+        self._generation = 0
         self.marker: bytes | None = None
         """The connection that sends this is dropped instead of being answered."""
         self.sent: list[bytes] = []
@@ -29,6 +31,10 @@ class LossyProxy:
     def count(self, marker: bytes) -> int:
         """How often the marker was passed on to the server."""
         return sum(data.count(marker) for data in self.sent)
+
+    def forget(self) -> None:
+        """Go on with connections to the server that it does not know yet."""
+        self._generation += 1
 
     async def __aenter__(self) -> LossyProxy:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -49,9 +55,17 @@ class LossyProxy:
         task.add_done_callback(self._connections.discard)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream = await asyncio.open_connection(self._server.host, self._server.port)
+        generation, server = self._generation, self.server
+        if server is None:
+            writer.close()
+            return
+        upstream_reader, upstream = await asyncio.open_connection(server.host, server.port)
         try:
             while data := await reader.read(2**20):
+                if generation != self._generation:
+                    upstream.close()
+                    generation = self._generation
+                    upstream_reader, upstream = await asyncio.open_connection(server.host, server.port)
                 self.sent.append(data)
                 upstream.write(data)
                 answer = await upstream_reader.read(2**20)

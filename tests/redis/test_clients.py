@@ -245,10 +245,17 @@ async def test_an_adapter_that_is_not_open_says_so(record: MakeRecord) -> None:
     """Every operation fails before it was opened, and tells what to do."""
     adapter = RedisSessionAdapter("redis://localhost")
     await adapter.close()
-    message = r"call: the adapter is not open: use setup\(app, manager\), or 'async with manager:' in a script$"
-    for operation in (adapter.create("h", record()), adapter.load("h"), adapter.find("ada")):
-        with pytest.raises(AdapterError, match=message):
-            await operation
+    message = "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
+    operations = {
+        "call": (adapter.create("h", record()), adapter.load("h"), adapter.find("ada"), adapter.destroy("h")),
+        "purge": (adapter.purge(),),
+    }
+    for name, called in operations.items():
+        for operation in called:
+            with pytest.raises(AdapterError) as caught:
+                await operation
+            assert str(caught.value) == f"session store: {name}: {message}"
+            assert caught.value.operation == name
 
 
 def test_the_core_imports_no_redis() -> None:

@@ -16,8 +16,8 @@ from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.adapters.redis import cluster as cluster_module
 from aiohttp_spry_session.adapters.redis import connections as redis_connections
-from aiohttp_spry_session.adapters.redis import scripts as scripts
 from aiohttp_spry_session.adapters.redis.cluster import Cluster
+from aiohttp_spry_session.adapters.redis.failures import FAILURES
 from aiohttp_spry_session.adapters.redis.pipe import Pipe
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import rotate
@@ -124,7 +124,7 @@ async def test_a_client_that_has_not_connected_yet(
     for node in redis_cluster.nodes:
         node.stop()
     await adapter.open()
-    with pytest.raises(redis_connections.FAILURES):
+    with pytest.raises(FAILURES):
         await adapter.load("h")
     redis_cluster.start()
     assert await eventually(adapter, ["h"]) == [None]
@@ -151,7 +151,7 @@ async def eventually(adapter: RedisSessionAdapter, handles: list[str]) -> list[S
         while True:
             try:
                 return list(await asyncio.gather(*map(adapter.load, handles)))
-            except redis_connections.FAILURES:
+            except FAILURES:
                 continue
 
 
@@ -206,7 +206,32 @@ async def test_a_redirection_to_nowhere_fails(
     with pytest.raises(MovedError):
         await adapter.load("h")
     monkeypatch.setattr(Pipe, "converse", real)
-    assert await adapter._kept.run(adapter._kept.key("h"), scripts.DESTROY) == 1
+    assert await adapter.destroy("h")
+
+
+@pytest.mark.parametrize("first", ["reads", "writes"])
+async def test_what_one_connection_learns_counts_for_both(
+    adapter: RedisSessionAdapter, record: MakeRecord, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """A node's other connection is made anew too, where one was lost."""
+    await adapter.create("h", record())
+    await adapter.load("h")
+    cluster = adapter._kept.connections
+    assert isinstance(cluster, Cluster)
+    pipes = (await cluster._node_of(adapter._kept.key("h"))).pipes
+    links = pipes.reads._link, pipes.writes._link
+    assert None not in links
+
+    async def lost(commands: bytes, count: int, seconds: float) -> list[object]:
+        return [LostConnectionError("lost")] * count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(pipes, first), "converse", lost)
+        with pytest.raises(LostConnectionError):
+            await (adapter.load("h") if first == "reads" else adapter.renew("h", None))
+    assert await adapter.load("h") == record()
+    assert await adapter.update("h", record(2))
+    assert not {pipes.reads._link, pipes.writes._link} & set(links)
 
 
 @pytest.mark.parametrize("known", [True, False])

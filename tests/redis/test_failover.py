@@ -11,7 +11,7 @@ from redis.cluster import LoadBalancingStrategy
 
 from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
-from aiohttp_spry_session.adapters.redis.connections import FAILURES
+from aiohttp_spry_session.adapters.redis.failures import FAILURES
 from aiohttp_spry_session.testing import FakeClock
 from tests.servers.redis import RedisCluster as ClusterServers
 

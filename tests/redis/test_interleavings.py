@@ -12,12 +12,15 @@ import pytest
 
 from aiohttp_spry_session import SessionManager, SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.redis import scripts as scripts
 from aiohttp_spry_session.adapters.redis.connections import Call, Connections
 from aiohttp_spry_session.store.guard import GuardedStore
 from aiohttp_spry_session.store.trails import Trails
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import rotate
 from aiohttp_spry_session.testing.explorer.gate import ACTOR, Scheduler
+
+from .steps import Steps as CutSteps
 
 MakeRecord = Callable[..., SessionRecord]
 Actor = Callable[[], Awaitable[Any]]
@@ -178,6 +181,32 @@ async def test_a_logout_always_logs_out(adapter: RedisSessionAdapter, trails: Tr
         assert await adapter.find(name) == {}
 
     assert await in_every_order(adapter, prepare, check) >= 35
+
+
+async def test_one_of_two_removes_a_rotation_that_was_not_confirmed(
+    adapter: RedisSessionAdapter, record: MakeRecord
+) -> None:
+    """Whoever confirms it meanwhile, one is told, and nothing comes back."""
+
+    async def prepare(name: str) -> dict[str, Actor]:
+        old, new = f"{name}old", f"{name}new"
+        await adapter.create(old, record(owner=name))
+        connections = adapter._kept.connections
+        CutSteps(adapter).cut(scripts.ACTIVATE)
+        assert await rotate(adapter, old, new, record(2, owner=name))
+        adapter._kept.connections = connections
+        return {
+            "first": lambda: adapter.destroy(new),
+            "second": lambda: adapter.destroy(new),
+            "load": lambda: adapter.load(new),
+        }
+
+    async def check(name: str, results: dict[str, Any]) -> None:
+        assert sorted([results["first"], results["second"]]) == [False, True]
+        assert results["load"] in (None, record(2, owner=name))
+        assert await lives(adapter, f"{name}old", f"{name}new") == []
+
+    await in_random_orders(adapter, prepare, check, orders=100)
 
 
 async def test_a_rotation_does_not_escape_a_revocation(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable
 
@@ -120,40 +119,6 @@ async def test_another_type_at_the_key_fails_its_operation_alone(
     )
     assert [writes[0], writes[4]] == [True, True]
     assert all(isinstance(write, ResponseError) for write in writes[1:4])
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda data: b"\x00",
-        lambda data: b"garbage",
-        lambda data: b"\x02" + data[1:],
-        lambda data: data[:40],
-        lambda data: data[:44],
-        lambda data: data[:43] + b"\xff\xff\xff" + data[46:],
-    ],
-    ids=["byte", "garbage", "format", "header", "owner", "encoding"],
-)
-async def test_a_corrupt_record_is_absent_and_reported(
-    adapter: RedisSessionAdapter,
-    client: Redis,
-    prefix: str,
-    record: MakeRecord,
-    caplog: pytest.LogCaptureFixture,
-    spoil: Callable[[bytes], bytes],
-) -> None:
-    """It is not served and not overwritten, and an error is logged; it can be removed."""
-    key = f"{prefix}s:h"
-    await client.set(key, spoil(encode(record(owner="ada"))))
-    assert await adapter.load("h") is None
-    assert [(entry.levelno, entry.getMessage()) for entry in caplog.records] == [
-        (logging.ERROR, "the stored session h is corrupt and counts as absent")
-    ]
-    assert not await adapter.create("h", record(owner="ada"))
-    assert await adapter.find("ada") == {}
-    assert {entry.getMessage() for entry in caplog.records} == {"the stored session h is corrupt and counts as absent"}
-    await adapter.destroy("h")
-    assert not await client.exists(key)
 
 
 def test_records_survive_their_bytes(record: MakeRecord) -> None:

@@ -99,10 +99,11 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["our client", "a client that retries"])
-async def test_a_lost_answer_is_no_second_write(serve: Serve, proxy: LossyProxy, *, own: bool) -> None:
+async def test_a_lost_answer_is_no_second_write(serve: Serve, proxy: LossyProxy, client: Redis, *, own: bool) -> None:
     """The server has carried the increment out when the connection breaks: 503, sent once, counted once."""
-    client = None if own else Redis.from_url(proxy.url)
-    browser = await serve(client or proxy.url)
+    await client.script_load(scripts.UPDATE.source.decode())  # else the first try is answered that it is not known
+    given = None if own else Redis.from_url(proxy.url)
+    browser = await serve(given or proxy.url)
     assert await get(browser, "/increment") == (200, "1")
     for lost in range(1, 4):
         sent = proxy.count(scripts.UPDATE.sha)
@@ -112,18 +113,25 @@ async def test_a_lost_answer_is_no_second_write(serve: Serve, proxy: LossyProxy,
         assert proxy.count(scripts.UPDATE.sha) == sent + 1
         assert await seen(browser) == {"new": False, "n": 1 + 2 * lost - 1}
         assert await get(browser, "/increment") == (200, str(1 + 2 * lost))
-    if client is not None:
-        await client.aclose()
+    if given is not None:
+        await given.aclose()
 
 
-async def test_a_lost_answer_to_a_login_logs_in(serve: Serve, proxy: LossyProxy) -> None:
-    """The rotation has happened, which is looked up: the browser gets the new cookie and keeps its values."""
+@pytest.mark.parametrize("lost", [scripts.UPDATE, scripts.ACTIVATE, scripts.RELEASE], ids=["2nd", "3rd", "4th"])
+async def test_a_lost_answer_to_a_login_logs_in(
+    serve: Serve, proxy: LossyProxy, client: Redis, prefix: str, lost: scripts.Script
+) -> None:
+    """The rotation has happened: the browser gets the new cookie, keeps its values, and has its whole time."""
     browser = await serve(proxy.url)
     await get(browser, "/increment")
-    proxy.marker = scripts.UPDATE.sha
+    await client.script_load(lost.source.decode())
+    proxy.marker = lost.sha
     status, _ = await get(browser, "/login")
     proxy.marker = None
     assert status == 200
+    times = sorted([await client.pttl(key) async for key in client.scan_iter(f"{prefix}s:*")])
+    assert times[-1] > 1_190_000
+    assert times[0] > (1_190_000 if lost is scripts.ACTIVATE else 50_000), "what leads there is kept until it is live"
     assert await seen(browser) == {"new": False, "n": 1}
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.exceptions import ConnectionError as LostConnectionError
@@ -14,75 +12,7 @@ from aiohttp_spry_session.adapters.redis.connections import Call, run_each
 from aiohttp_spry_session.adapters.redis.pipe import Pipe
 from aiohttp_spry_session.adapters.redis.scripts import DESTROY
 
-Answer = bytes | None
-PATIENCE = 10.0
-
-
-class Peer:
-    """A server that answers each thing it is sent with the next of its answers; ``None`` closes the connection."""
-
-    def __init__(self, *answers: Answer) -> None:
-        self.answers = list(answers)
-        self.received: list[bytes] = []
-        self.connections = 0
-        self.was_asked = asyncio.Event()
-        self.writers: list[asyncio.StreamWriter] = []
-
-    async def serve(self) -> None:
-        self.server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.writers.append(writer)
-        while data := await reader.read(1000):
-            self.received.append(data)
-            self.was_asked.set()
-            answer = self.answers.pop(0)
-            if answer is None:
-                break
-            writer.write(answer)
-        writer.close()
-
-
-class Connection:
-    """As much of redis-py's connection as is used."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def connect(self) -> None:
-        _, self._writer = await asyncio.open_connection("127.0.0.1", self.peer.port)
-
-    async def disconnect(self, *, nowait: bool = False) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            if not nowait:
-                with contextlib.suppress(OSError):
-                    await self._writer.wait_closed()
-
-
-Connect = Callable[..., tuple[Peer, Pipe]]
-
-
-@pytest.fixture
-async def connect() -> AsyncIterator[Callable]:
-    """Make a peer with answers, and a pipe to it."""
-    made: list[tuple[Peer, Pipe]] = []
-
-    async def connect(*answers: Answer) -> tuple[Peer, Pipe]:
-        peer = Peer(*answers)
-        await peer.serve()
-        made.append((peer, Pipe(lambda: Connection(peer))))
-        return made[-1]
-
-    yield connect
-    for peer, pipe in made:
-        await pipe.close()
-        peer.server.close()
-        for writer in peer.writers:
-            writer.close()
+from .peer import PATIENCE, Connect, Connection
 
 
 async def test_answers_in_order(connect: Connect) -> None:

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as LostConnectionError
 
-from aiohttp_spry_session import AdapterError, SessionRecord
+from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.adapters.redis import scripts as scripts
 from aiohttp_spry_session.record import retire, successor_of
@@ -30,13 +30,12 @@ async def steps(adapter: RedisSessionAdapter, record: MakeRecord) -> Steps:
 async def test_a_reservation_is_no_session(
     adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord, client: Redis, prefix: str
 ) -> None:
-    """Cut short before the old record is retired, nothing has happened; what was reserved goes by itself."""
+    """Cut short before the old record is retired, nothing has happened."""
     steps.cut(scripts.UPDATE)
     with pytest.raises(LostConnectionError):
-        await rotate(adapter, "old", "new", record(2, owner="ada", expires_at=None))
+        await rotate(adapter, "old", "new", record(2, owner="ada"))
     steps.mend()
     assert await client.exists(f"{prefix}s:new")
-    assert 116_000 < await client.pttl(f"{prefix}s:new") <= 121_000
     assert await adapter.load("new") is None
     assert not await adapter.update("new", record(3))
     assert not await adapter.renew("new", clock.now + 500)
@@ -48,24 +47,12 @@ async def test_a_reservation_is_no_session(
     assert await adapter.load("new") is None
 
 
-async def test_a_reservation_goes_with_its_session_or_after_its_grace(
-    adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord, client: Redis, prefix: str
-) -> None:
-    """It is kept for as long as the old handle leads to it, but not past the session's end."""
-    steps.cut(scripts.UPDATE)
-    for end, grace, expected in ((10, 0.0, 11_000), (1000, 300.0, 361_000), (1000, 60.0, 121_000)):
-        with pytest.raises(LostConnectionError):
-            await rotate(adapter, "old", f"{end} {grace}", record(2, expires_at=clock.now + end), grace=grace)
-        assert expected - 5_000 < await client.pttl(f"{prefix}s:{end} {grace}") <= expected
-
-
 async def test_an_update_that_confirms_a_rotation_tells_the_index(
     adapter: RedisSessionAdapter, steps: Steps, record: MakeRecord
 ) -> None:
     """The session is found with its new owner, although the update began on what might have been no session."""
     steps.cut(scripts.ACTIVATE)
-    with pytest.raises(LostConnectionError):
-        await rotate(adapter, "old", "new", record(2, owner="ada"))
+    assert await rotate(adapter, "old", "new", record(2, owner="ada"))
     steps.mend()
     assert await adapter.update("new", record(3, owner="bob"))
     assert list(await adapter.find("bob")) == ["new"]
@@ -74,7 +61,7 @@ async def test_an_update_that_confirms_a_rotation_tells_the_index(
 async def test_only_a_retired_record_leads_anywhere(
     adapter: RedisSessionAdapter, steps: Steps, clock: FakeClock, record: MakeRecord
 ) -> None:
-    """A live session whose data look like those of a retired one confirms no reservation."""
+    """A live session confirms no reservation, whatever its data look like."""
     payload = retire(record(), "new", now=clock.now).payload
     assert await adapter.update("old", record(2, owner="ada", payload=payload))
     steps.cut(scripts.UPDATE)
@@ -105,8 +92,7 @@ async def test_a_rotation_that_was_not_confirmed_has_happened(
 ) -> None:
     """Cut short after the old record was retired, whoever comes next finds the session, and confirms it."""
     steps.cut(scripts.ACTIVATE)
-    with pytest.raises(LostConnectionError):
-        await rotate(adapter, "old", "new", record(2, owner="ada"))
+    assert await rotate(adapter, "old", "new", record(2, owner="ada"))
     steps.mend()
     assert await look(adapter, record)
     retired = await adapter.load("old")
@@ -198,26 +184,11 @@ async def test_a_rotation_that_slept_before_its_moment_has_not_happened(
     assert await adapter.load("new") is None
 
 
-async def test_a_rotation_that_slept_before_its_confirmation_fails(
-    adapter: RedisSessionAdapter, steps: Steps, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Others may have looked for the session meanwhile and not found it; it must not appear after that."""
-    await slow_down(adapter, monkeypatch)
-    original = adapter._replace
-
-    async def replace(handle: str, record: SessionRecord, *, lease: bytes = b"") -> bool:
-        return await original(handle, record)
-
-    monkeypatch.setattr(adapter, "_replace", replace)
-    with pytest.raises(AdapterError, match=r"^session store: rotate: .* apart on the server's clock"):
-        await rotate(adapter, "old", "new", record(2, owner="ada"))
-
-
 async def slow_down(adapter: RedisSessionAdapter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reservations be an hour old as soon as they are made."""
     original = adapter._write_new
 
-    async def write_new(handle: str, record: SessionRecord, *, origin: str | None = None, ttl: bytes) -> int:
-        return await original(handle, record, origin=origin, ttl=ttl) - 3600
+    async def write_new(handle: str, record: SessionRecord, *, origin: str | None = None) -> int:
+        return await original(handle, record, origin=origin) - 3600
 
     monkeypatch.setattr(adapter, "_write_new", write_new)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
@@ -13,10 +13,12 @@ from redis.exceptions import AuthenticationError, AuthorizationError, ResponseEr
 from ...adapter import SessionAdapter
 from ...events import logger
 from ...exceptions import AdapterError
-from ...record import SessionRecord
+from ...record import SessionRecord, latest
 from . import scripts
+from .clients import checked, client_of
 from .cluster import Cluster
-from .connections import FAILURES, Call, Closed, Connections, Server
+from .connections import NOT_OPEN, Call, Closed, Server
+from .failures import FAILURES, is_demoted
 from .owners import OwnerIndex
 from .records import decode_plain, encode, end_of, pack_time, time_to_live, to_str
 from .scripts import LEASE_SECONDS
@@ -25,13 +27,15 @@ from .sessions import KeptSessions
 __all__ = ["RedisSessionAdapter"]
 
 _MAX_ATTEMPTS = 8
+_REFUSALS = (AuthenticationError, AuthorizationError, ResponseError)
 _TOO_SLOW = f"the steps of the operation lie more than {LEASE_SECONDS} s apart on the server's clock"
 
 
 class RedisSessionAdapter(SessionAdapter):
     """Keeps sessions in Redis or Valkey (from version 6 on), for any number of processes and machines.
 
-    Each operation is one script on one key, so the promises hold on a Cluster too. Concurrent operations share a trip.
+    Each step of an operation is one script on one key, so the promises hold on a Cluster too: :mod:`.scripts` has them
+    all, and how they depend on each other. Concurrent operations share a trip.
 
     A write is sent once and never repeated, whatever retries the client is configured with: one whose answer was lost
     raises, and has been applied once or not at all. (The one exception raises less: a rotation whose answer was lost
@@ -60,7 +64,7 @@ class RedisSessionAdapter(SessionAdapter):
         if not isinstance(prefix, str):
             raise ValueError(f"prefix must be a str, not {type(prefix).__name__}")
         self.prefix = prefix
-        self._source = _checked(client_or_url)
+        self._source = checked(client_or_url)
         self._kept = KeptSessions(prefix, lambda: self.clock())
         self._owners = OwnerIndex(self._kept)
 
@@ -80,7 +84,7 @@ class RedisSessionAdapter(SessionAdapter):
         return None if record.is_expired(self.clock()) else record
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
-        return bool(await self._write_new(handle, record, ttl=self._kept.ttl(record.expires_at)))
+        return bool(await self._write_new(handle, record))
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
         kept, now = self._kept, self.clock()
@@ -90,8 +94,12 @@ class RedisSessionAdapter(SessionAdapter):
             return True
         return answer != scripts.REFUSED and await self._replace(handle, record, answer)
 
-    async def destroy(self, handle: str) -> None:
-        await self._kept.run(self._kept.key(handle), scripts.DESTROY)
+    async def destroy(self, handle: str) -> bool:
+        answer = await self._kept.remove(handle)
+        if answer == scripts.IS_PENDING:
+            await self.load(handle)  # which confirms it, if it is a session
+            answer = await self._kept.remove(handle, even_pending=True)
+        return answer == scripts.DONE
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
         indexed, lease = -math.inf, b""
@@ -108,53 +116,55 @@ class RedisSessionAdapter(SessionAdapter):
         raise AdapterError("renew", _TOO_SLOW)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
-        """Let the session go on under a new handle, in three steps of one key each.
+        """Let the session go on under a new handle, in steps of one key each.
 
         First the new record is reserved: written, but not live unless the old handle leads to it. Then the old record
         is retired, which is the one moment at which everybody sees the rotation. Then the reservation is confirmed.
-        Cut short before the second step nothing has happened, and the reservation goes by itself; cut short after it,
-        whoever follows the old handle finds the session.
+        Cut short before the second step nothing has happened; cut short after it, whoever comes next finds the session.
+        What was reserved in vain and has an owner goes with the owner's next sign-in, the rest at the session's end.
         """
-        longest = end_of(retired.expires_at) - self.clock() + 2 * LEASE_SECONDS
-        ttl = time_to_live(min(end_of(record.expires_at) - self.clock(), longest))
-        reserved_at = await self._write_new(new, record, origin=old, ttl=ttl)
+        kept = self._kept
+        reserved_at = await self._write_new(new, record, origin=old)
         if reserved_at == scripts.REFUSED:
             return False
-        lease = b"%d" % reserved_at
         try:
-            rotated = await self._replace(old, retired, lease=lease)
+            rotated = await self._replace(old, retired, lease=b"%d" % reserved_at, successor=new, until=record)
         except FAILURES:
-            if not await self._kept.leads_to(old, new):
+            if not await kept.leads_to(old, new):
                 raise
             rotated = True
         if not rotated:
-            await self.destroy(new)
+            await kept.remove(new, even_pending=True)
             return False
-        ttl = self._kept.ttl(record.expires_at)
-        if await self._kept.run(self._kept.key(new), scripts.ACTIVATE, ttl, lease) == scripts.REFUSED:
-            raise AdapterError("rotate", _TOO_SLOW)
+        with contextlib.suppress(AdapterError, *FAILURES):  # it has happened, and whoever comes next confirms it
+            await kept.confirm(old, retired, new, record)
         return True
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._owners.find(owner)
+
+    async def purge(self) -> int:
+        """Do nothing: Redis lets go of what has expired by itself."""
+        if isinstance(self._kept.connections, Closed):
+            raise AdapterError("purge", NOT_OPEN)
+        return 0
 
     async def open(self) -> None:
         """Connect; a server that is away now will be used once it is there, and a warning is logged.
 
         :raises AdapterError: where the server answers, but refuses the user or a command.
         """
-        client = _client_of(self._source) if isinstance(self._source, str) else self._source
-        connections: Connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client)
-        self._kept.connections = connections
+        client, kept = client_of(self._source), self._kept
+        kept.connections = Cluster(client) if isinstance(client, RedisCluster) else Server(client, kept.key(""))
         try:
-            await self._kept.peek("")
+            await kept.peek("")
         except AdapterError:
             await self.close()
             raise
-        except (AuthenticationError, AuthorizationError, ResponseError) as error:
-            await self.close()
-            raise AdapterError("open", f"the server refuses the adapter ({type(error).__name__})") from error
         except FAILURES as error:
+            if isinstance(error, _REFUSALS) and not is_demoted(error):
+                await self.close()
+                raise AdapterError("open", f"the server refuses the adapter ({type(error).__name__})") from error
             logger.warning("the session store does not answer yet (%s): %s", type(error).__name__, error)
         except BaseException:
             await self.close()
@@ -165,8 +175,9 @@ class RedisSessionAdapter(SessionAdapter):
         connections, self._kept.connections = self._kept.connections, Closed()
         await connections.close()
 
-    async def _write_new(self, handle: str, record: SessionRecord, *, origin: str | None = None, ttl: bytes) -> int:
+    async def _write_new(self, handle: str, record: SessionRecord, *, origin: str | None = None) -> int:
         """Store a new record, in its owner's index first; return ``REFUSED``, or the server's time in seconds."""
+        ttl = self._kept.ttl(record.expires_at)
         for _ in range(_MAX_ATTEMPTS):
             indexed, lease = await self._indexed(handle, record)
             value = encode(record, indexed=indexed, origin=origin)
@@ -176,16 +187,28 @@ class RedisSessionAdapter(SessionAdapter):
         raise AdapterError("create", _TOO_SLOW)
 
     async def _replace(
-        self, handle: str, record: SessionRecord, answer: int | None = None, *, lease: bytes = b""
+        self,
+        handle: str,
+        record: SessionRecord,
+        answer: int | None = None,
+        *,
+        lease: bytes = b"",
+        successor: str | None = None,
+        until: SessionRecord | None = None,
     ) -> bool:
         """Replace the previous version; with a ``lease`` of a reservation only as long as that holds.
 
         :param answer: what the server answered to the first attempt, where there was one.
+        :param successor: the handle that a rotation leads to.
+        :param until: a record that the key has to outlive.
         """
         indexed = -math.inf
         for _ in range(_MAX_ATTEMPTS):
             if answer is None:
-                value, ttl = encode(record, indexed=indexed), self._kept.ttl(record.expires_at)
+                value = encode(record, indexed=indexed, successor=successor)
+                ttl = self._kept.ttl(
+                    record.expires_at if until is None else latest(record.expires_at, until.expires_at)
+                )
                 key, now = self._kept.key(handle), self._kept.now()
                 answer = await self._kept.run(key, scripts.UPDATE, now, value, ttl, lease)
             if answer == scripts.IS_PENDING:
@@ -206,25 +229,3 @@ class RedisSessionAdapter(SessionAdapter):
             return -math.inf, b""
         lease = await self._owners.add(record.owner, handle, self._kept.ttl(record.expires_at))
         return end_of(record.expires_at), lease
-
-
-def _client_of(url: str) -> Redis:
-    return Redis.from_url(url, protocol=2)
-
-
-def _checked(client_or_url: Redis | RedisCluster | str) -> Redis | RedisCluster | str:
-    if isinstance(client_or_url, str):
-        try:
-            pool: Any = _client_of(client_or_url).connection_pool
-            pool.make_connection()
-        except (TypeError, ValueError):
-            raise ValueError(
-                "the URL must be redis://[user:password@]host[:port][/database], rediss://... or "
-                "unix://[user:password@]/path[?db=database], with options that redis-py knows"
-            ) from None
-    elif not isinstance(client_or_url, Redis | RedisCluster):
-        raise ValueError(
-            "client_or_url must be a redis.asyncio.Redis or RedisCluster client, or a URL, "
-            f"not {type(client_or_url).__module__}.{type(client_or_url).__qualname__}"
-        )
-    return client_or_url

@@ -16,7 +16,8 @@ from redis.exceptions import AskError, MovedError, SlotNotCoveredError
 from redis.exceptions import ConnectionError as LostConnectionError
 
 from ..batching import Batcher
-from .connections import ANSWER_SECONDS, FAILURES, Call, CarryOut, get_each, run_each
+from .connections import ANSWER_SECONDS, Call, CarryOut, Pipes, get_each, run_each
+from .failures import FAILURES
 from .pipe import Pipe
 
 __all__ = ["Cluster"]
@@ -29,7 +30,7 @@ _REDIRECTIONS = (MovedError, AskError)
 class _Node(NamedTuple):
     """The ways to one node of a Cluster."""
 
-    pipes: tuple[Pipe, Pipe]
+    pipes: Pipes
     reads: Batcher[bytes, Any]
     writes: Batcher[Call, Any]
 
@@ -52,8 +53,7 @@ class Cluster:
         for node in self._nodes.values():
             await node.reads.drain()
             await node.writes.drain()
-            for pipe in node.pipes:
-                await pipe.close()
+            await node.pipes.close()
 
     async def _node_of(self, key: bytes) -> _Node:
         # Bytes are what the slot is computed from, whatever the client's type says. The node is the master.
@@ -68,21 +68,21 @@ class Cluster:
         name: str = found.name
         node = self._nodes.get(name)
         if node is None:
-            make = partial(self._connection_to, name)
-            reads, writes = Pipe(make), Pipe(make)
+            # None shows that it can write: the replicas of a Cluster send to their master.
+            pipes = Pipes(partial(self._connection_to, name))
             node = self._nodes[name] = _Node(
-                (reads, writes),
-                Batcher(partial(self._send, reads, get_each)),
-                Batcher(partial(self._send, writes, run_each)),
+                pipes,
+                Batcher(partial(self._send, pipes, pipes.reads, get_each)),
+                Batcher(partial(self._send, pipes, pipes.writes, run_each)),
             )
         return node
 
     def _connection_to(self, name: str) -> Any:
         return _connection_to(self._client.get_node(node_name=name))
 
-    async def _send(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> Sequence[Any]:
+    async def _send(self, pipes: Pipes, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> Sequence[Any]:
         try:
-            results = await carry_out(pipe, operations)
+            results = await pipes.use(pipe, carry_out, operations)
             astray = [index for index, result in enumerate(results) if isinstance(result, _REDIRECTIONS)]
             for index in astray:
                 results[index] = await self._follow(carry_out, operations[index], results[index])

@@ -12,27 +12,31 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import (
-    ClusterCrossSlotError,
-    MovedError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-)
+from redis.exceptions import ClusterCrossSlotError, MovedError, NoScriptError
 
 from ...exceptions import AdapterError
 from ..batching import Batcher
+from .failures import FAILURES, is_lost
 from .pipe import Pipe
 from .scripts import Script
 
-__all__ = ["ANSWER_SECONDS", "FAILURES", "Call", "CarryOut", "Closed", "Connections", "Server", "get_each", "run_each"]
+__all__ = [
+    "ANSWER_SECONDS",
+    "NOT_OPEN",
+    "Call",
+    "CarryOut",
+    "Closed",
+    "Connections",
+    "Pipes",
+    "Server",
+    "get_each",
+    "run_each",
+]
 
 ANSWER_SECONDS = 4.0
 """After this time an answer counts as lost, and its connection as dead."""
 
-FAILURES = (RedisError, RedisClusterException, OSError)
-"""What redis-py raises; one of them is no ``RedisError``."""
+NOT_OPEN = "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
 
 _FOUR = b"*8\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n" + 5 * b"$%d\r\n%b\r\n"
 """What the scripts that are run most often have: four arguments. Filled at once it takes half of the time."""
@@ -81,9 +85,7 @@ class Closed:
     """No connections: the adapter is not open."""
 
     async def get(self, key: bytes) -> bytes | None:
-        raise AdapterError(
-            "call", "the adapter is not open: use setup(app, manager), or 'async with manager:' in a script"
-        )
+        raise AdapterError("call", NOT_OPEN)
 
     async def run(self, call: Call) -> Any:
         return await self.get(call.key)
@@ -92,36 +94,67 @@ class Closed:
         """There is nothing to close."""
 
 
-class Server:
-    """One server: a standalone one, or the master that a Sentinel names. Makes two connections, as the client does."""
+class Pipes:
+    """The two connections to one server. What one of them learns of the server counts for both.
 
-    def __init__(self, client: Redis) -> None:
+    :param make: returns a connection of redis-py's that is not connected yet.
+    :param probe: a command by which a new connection shows that it leads to a master; nothing where that is sure.
+    """
+
+    def __init__(self, make: Callable[[], Any], probe: bytes = b"") -> None:
+        self.reads, self.writes = self._both = Pipe(make, probe), Pipe(make, probe)
+
+    async def use(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> list[Any]:
+        """Return the results of some operations on one of the two."""
+        try:
+            results = await carry_out(pipe, operations)
+        except FAILURES:
+            self._leave()
+            raise
+        if not _PLAIN.issuperset(map(type, results)) and any(map(is_lost, results)):
+            self._leave()
+        return results
+
+    async def close(self) -> None:
+        for pipe in self._both:
+            await pipe.close()
+
+    def _leave(self) -> None:
+        for pipe in self._both:
+            pipe.leave()
+
+
+class Server:
+    """One server: a standalone one, or the master that a Sentinel names. Makes two connections, as the client does.
+
+    A name, a proxy or a service address may lead to a server that was demoted, for a while: so each new connection
+    shows that it can write before it is used, also one for reads.
+
+    :param key: one that the client may write to, and that holds no set.
+    """
+
+    def __init__(self, client: Redis, key: bytes) -> None:
         pool: Any = client.connection_pool
-        self._pipes = Pipe(pool.make_connection), Pipe(pool.make_connection)
-        reads, writes = self._pipes
-        self._reads: Batcher[bytes, Any] = Batcher(partial(self._send, reads, _read))
-        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, writes, run_each))
+        # It changes nothing, takes no room, and is refused by a replica.
+        pipes = self._pipes = Pipes(pool.make_connection, _pack(b"ZREM", key, b"-"))
+        self._reads: Batcher[bytes, Any] = Batcher(partial(self._send, pipes.reads, _read))
+        self._writes: Batcher[Call, Any] = Batcher(partial(self._send, pipes.writes, run_each))
         self.get = self._reads.submit
         self.run = self._writes.submit
 
     async def close(self) -> None:
         await self._reads.drain()
         await self._writes.drain()
-        for pipe in self._pipes:
-            await pipe.close()
+        await self._pipes.close()
 
     async def _send(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> Sequence[Any]:
-        results = await carry_out(pipe, operations)
+        results = await self._pipes.use(pipe, carry_out, operations)
         if _PLAIN.issuperset(map(type, results)):
             return results
-        for result in results:
-            if isinstance(result, ReadOnlyError):
-                # A failover made the server a replica; a new connection may lead to the new master.
-                await pipe.close()
-            elif isinstance(result, MovedError | ClusterCrossSlotError):
-                raise AdapterError(
-                    "call", "the server is a node of a Redis Cluster: pass a redis.asyncio.RedisCluster client"
-                )
+        if any(isinstance(result, MovedError | ClusterCrossSlotError) for result in results):
+            raise AdapterError(
+                "call", "the server is a node of a Redis Cluster: pass a redis.asyncio.RedisCluster client"
+            )
         return results
 
 

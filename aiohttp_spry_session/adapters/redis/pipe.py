@@ -17,6 +17,8 @@ from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 
+from .failures import is_lost
+
 __all__ = ["Pipe"]
 
 _PUSHES: Any = getattr(hiredis, "PushNotification", ())
@@ -29,11 +31,15 @@ class Pipe:
     """A connection that is made when it is needed, and anew after it was lost. One conversation at a time.
 
     :param make: returns a connection of redis-py's that is not connected yet.
+    :param probe: a command that a new connection is tried with; nothing for none. Where it fails in a way that another
+        connection might not, the connection is not used.
     """
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: Callable[[], Any], probe: bytes = b"") -> None:
         self._make = make
+        self._probe = probe
         self._link: _Link | None = None
+        self._is_left = False
 
     async def converse(self, commands: bytes, count: int, seconds: float) -> list[Any]:
         """Send so many commands; return their answers, each a value or the exception that the server answered with.
@@ -42,9 +48,9 @@ class Pipe:
         exception for that. Where nothing was sent, because there was no way to connect, this raises.
         """
         link = self._link
-        if link is None or link.is_closing():
+        if link is None or self._is_left or link.is_closing():
             async with asyncio.timeout(seconds):
-                link = await self._connect()
+                link = await self._connect(seconds)
         try:
             return await link.ask(commands, count, seconds)
         except BaseException:
@@ -52,14 +58,19 @@ class Pipe:
             await self.close()
             raise
 
+    def leave(self) -> None:
+        """Let the next conversation make another connection; one that is under way goes on."""
+        self._is_left = True
+
     async def close(self) -> None:
         """Give up the connection; the next conversation makes another one."""
         link, self._link = self._link, None
         if link is not None:
             await link.close()
 
-    async def _connect(self) -> _Link:
+    async def _connect(self, seconds: float) -> _Link:
         await self.close()
+        self._is_left = False
         connection = self._make()
         try:
             await connection.connect()
@@ -67,8 +78,25 @@ class Pipe:
             with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
             raise
-        self._link = _Link(connection)
-        return self._link
+        link = self._link = _Link(connection)
+        try:
+            if self._probe:
+                (answer,) = await link.ask(self._probe, 1, seconds)
+                if is_lost(answer):
+                    raise answer
+        except BaseException:
+            await self.close()
+            raise
+        return link
+
+
+def _privates(connection: Any) -> tuple[asyncio.Transport, Any, Callable[[str], Exception]]:
+    """Return a connection's transport, its streams' protocol, and what makes an exception of an error's text.
+
+    redis-py promises none of these. They were found in 6.4, 7.1 and 8.1; the tests of this adapter fail without them.
+    """
+    transport = connection._writer.transport  # noqa: SLF001 - the one way to it
+    return transport, transport.get_protocol(), BaseParser.parse_error
 
 
 class _Link(asyncio.Protocol):
@@ -76,11 +104,8 @@ class _Link(asyncio.Protocol):
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._transport = connection._writer.transport  # noqa: SLF001 - the one way to it
-        self._streams = self._transport.get_protocol()
-        self._reader = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=BaseParser.parse_error, notEnoughData=_INCOMPLETE
-        )
+        self._transport, self._streams, parse_error = _privates(connection)
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error, notEnoughData=_INCOMPLETE)
         self._awaited: asyncio.Future[list[Any]] | None = None
         self._answers: list[Any] = []
         self._count = 0

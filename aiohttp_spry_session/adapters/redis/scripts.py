@@ -1,8 +1,41 @@
-"""What the Redis server does in one step. Each script touches the one key that it is given.
+"""What the Redis server does in one step, and how the steps of an operation depend on each other.
 
-Times are big-endian doubles, so that no digit is lost; a time to live is in milliseconds, empty for none. A *lease* is
-the server's time, in seconds, at which the caller prepared its write elsewhere; empty where nothing was to be prepared.
-A write whose lease has run out changes nothing: by then others may have undone the preparation.
+Each script touches the one key that it is given. Times are big-endian doubles, so that no digit is lost; a time to live
+is in milliseconds, empty for none. What a session takes of more than one key is a dialogue of the adapter, these
+scripts and the index of owners. This is all of it.
+
+A key is in one of these states:
+
+========= ======================================= ============================== =========================================================================
+answer       says                           then
+============ ============================== =========================================================================
+REFUSED      no such record, of such a      the operation is ``False``
+             version; for CREATE: the
+             handle is taken
+DONE         it has happened                the operation is ``True``; CREATE answers the server's time instead,
+                                            which is the lease of what follows
+BE_INDEXED   nothing changed: the owner's   INDEX the session, then the same again with the lease that INDEX
+             index does not know of this    answered; where no owner is to be told, a rotation came too late,
+             end yet, or the lease has run  and is ``False``
+             out
+IS_PENDING   nothing changed: another key   read the origin; ACTIVATE, and the same again, or it is ``False``.
+             has to say whether this is a   Only DESTROY is told to remove what was no session
+             session
+============ ============================== =========================================================================
+
+A *lease* is the server's time, in seconds, at which the caller prepared its write at another key; empty where nothing
+was to be prepared. A write that comes more than ``LEASE_SECONDS`` later changes nothing: by then others may have undone
+the preparation, and they do so no earlier than twice that time after it. There are two such pairs. An entry in an index
+is written before its session, and removed only when it is old and its session is gone. A new handle is reserved
+(PENDING) before the old one is retired, and the reservation is removed only when it is old and was not made use of.
+
+A rotation is CREATE (new, PENDING) - UPDATE (old, RETIRED) - ACTIVATE (new, LIVE) - RELEASE (old). The second step is
+the one moment at which everybody sees it. A reservation has the session's whole life, and the retired key too, until
+RELEASE: so whatever is lost after the second step, and for however long, the next one who looks finds it all.
+
+What ends a session needs no room. On a server that is full (``maxmemory``, ``noeviction``) a script may go on when its
+first write takes no memory, on Redis 6 and 7 alike (https://redis.io/docs/latest/develop/programmability/eval-intro/,
+on memory limits). So UPDATE to RETIRED, and ACTIVATE, which ending may need, begin with such a write.
 """
 
 from __future__ import annotations
@@ -24,6 +57,7 @@ __all__ = [
     "IS_PENDING",
     "LEASE_SECONDS",
     "REFUSED",
+    "RELEASE",
     "RENEW",
     "UPDATE",
     "Script",
@@ -35,9 +69,7 @@ LEASE_SECONDS: Final = 30
 REFUSED: Final = 0
 DONE: Final = 1
 BE_INDEXED: Final = 2
-"""Nothing changed: the owner's index has to know of the session's (new) end first."""
 IS_PENDING: Final = 3
-"""Nothing changed: the record is live only if its rotation happened, which is to be found out first."""
 
 
 class Script:
@@ -53,9 +85,12 @@ class Script:
 # Pieces of text, not functions: a script that defines functions makes them anew in every call, for a fifth of its time.
 _READ_HEADER = f"""
 local head = redis.call('GETRANGE', KEYS[1], 0, 42)
-local format, state, has_owner, version, created, ends, indexed, owner_size = 0
+local format, state, has_owner, version, created, ends, indexed, owner_size, link_size = 0
 if #head == 43 then
-    format, state, has_owner, version, created, ends, indexed, owner_size = struct.unpack('{HEADER}', head)
+    format, state, has_owner, version, created, ends, indexed, owner_size, link_size = struct.unpack('{HEADER}', head)
+    if version % 1 ~= 0 or created - created ~= 0 or ends ~= ends or indexed ~= indexed or state > {PENDING} then
+        format = 0
+    end
 end
 """
 _READABLE = f"format == {FORMAT}"
@@ -63,6 +98,9 @@ _RUN_OUT = f"(lease ~= '' and tonumber(redis.call('TIME')[1]) - tonumber(lease) 
 _OWNER = "redis.call('GETRANGE', KEYS[1], 43, 42 + owner_size)"
 _SET = "if ttl == '' then redis.call('SET', KEYS[1], value) else redis.call('SET', KEYS[1], value, 'PX', ttl) end"
 _SET_TTL = "if ttl == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ttl) end"
+
+_NEEDS_NO_ROOM = "redis.call('PERSIST', KEYS[1])"
+"""Changes nothing that is not set anew after it."""
 
 CREATE: Final = Script(f"""
 local now, value, ttl, lease = struct.unpack('>d', ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
@@ -77,7 +115,8 @@ return tonumber(redis.call('TIME')[1])
 UPDATE: Final = Script(f"""
 local now, value, ttl, lease = struct.unpack('>d', ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 {_READ_HEADER}
-local _, _, new_has_owner, new_version, _, new_ends, new_indexed, new_owner_size = struct.unpack('{HEADER}', value)
+local _, new_state, new_has_owner, new_version, _, new_ends, new_indexed, new_owner_size =
+    struct.unpack('{HEADER}', value)
 if not ({_READABLE}) or version ~= new_version - 1 or ends <= now or state == {RETIRED} then return {REFUSED} end
 if state == {PENDING} then return {IS_PENDING} end
 if {_RUN_OUT} then return {BE_INDEXED} end
@@ -88,6 +127,7 @@ if new_has_owner == 1 then
     end
     if new_ends > new_indexed then return {BE_INDEXED} end
 end
+if new_state == {RETIRED} then {_NEEDS_NO_ROOM} end
 {_SET}
 return {DONE}
 """)
@@ -109,17 +149,38 @@ return {{{DONE}}}
 """Arguments: now, the new end, its time to live, until when the session is indexed, the lease of that."""
 
 ACTIVATE: Final = Script(f"""
-local ttl, lease = ARGV[1], ARGV[2]
+local ttl = ARGV[1]
 {_READ_HEADER}
 if not ({_READABLE}) or state ~= {PENDING} then return {DONE} end
-if {_RUN_OUT} then return {REFUSED} end
-redis.call('SETRANGE', KEYS[1], 1, '\\{LIVE}')
 {_SET_TTL}
+redis.call('SETRANGE', KEYS[1], 1, '\\{LIVE}')
 return {DONE}
 """)
-"""Arguments: the time to live, the lease of the reservation. What is not pending any more stays as it is."""
+"""Argument: the time to live. What is not pending any more stays as it is."""
 
-DESTROY: Final = Script("return redis.call('DEL', KEYS[1])")
+RELEASE: Final = Script(f"""
+local ttl, link = tonumber(ARGV[1]), ARGV[2]
+{_READ_HEADER}
+if not ttl or not ({_READABLE}) or state ~= {RETIRED} then return {REFUSED} end
+if redis.call('GETRANGE', KEYS[1], 43 + owner_size, 42 + owner_size + link_size) ~= link then return {REFUSED} end
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 or left > ttl then redis.call('PEXPIRE', KEYS[1], ttl) end
+return {DONE}
+""")
+"""Arguments: the time to live, the handle whose confirmation the retired record was kept for."""
+
+DESTROY: Final = Script(f"""
+local now, even_pending = struct.unpack('>d', ARGV[1]), ARGV[2]
+{_READ_HEADER}
+local is_there = {_READABLE} and ends > now
+if is_there and state == {PENDING} then
+    if even_pending == '' then return {IS_PENDING} end
+    is_there = false
+end
+redis.call('DEL', KEYS[1])
+return is_there and {DONE} or {REFUSED}
+""")
+"""Arguments: now, whether a reservation goes too. ``DONE`` where a live or retired record was there."""
 
 INDEX: Final = Script("""
 local handle, ttl, age = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ...events import logger
-from ...record import successor_of
+from ...record import RETIRED_SECONDS, SessionRecord
 from . import scripts
 from .connections import Call, Closed, Connections
 from .records import Stored, decode, end_of, pack_time, time_to_live, to_bytes
 from .scripts import Script
 
-__all__ = ["KeptSessions", "follow"]
+__all__ = ["KeptSessions"]
 
 
 class KeptSessions:
@@ -46,8 +46,16 @@ class KeptSessions:
 
     async def peek(self, handle: str) -> Stored | None:
         """Return what is kept for a handle, whatever its state; ``None`` for nothing, and for what cannot be read."""
-        data = await self.connections.get(self.key(handle))
+        data = await self.get(handle)
         return None if data is None else self.read(handle, data)
+
+    def get(self, handle: str) -> Awaitable[bytes | None]:
+        """Return the bytes that are kept for a handle."""
+        return self.connections.get(self.key(handle))
+
+    async def remove(self, handle: str, *, even_pending: bool = False) -> int:
+        """Remove what is kept for a handle, a reservation only if told to; return the answer of ``DESTROY``."""
+        return int(await self.run(self.key(handle), scripts.DESTROY, self.now(), b"1" if even_pending else b""))
 
     def read(self, handle: str, data: bytes) -> Stored | None:
         """Return what was kept for a handle; ``None`` for what cannot be read."""
@@ -60,18 +68,21 @@ class KeptSessions:
         """Whether a record is no reservation, or one whose rotation happened; then it is confirmed."""
         if not stored.pending:
             return True
-        if stored.origin is None or not await self.leads_to(stored.origin, handle):
+        origin = stored.origin
+        old = None if origin is None else await self.peek(origin)
+        if origin is None or old is None or old.successor != handle:
             return False
-        await self.run(self.key(handle), scripts.ACTIVATE, self.ttl(stored.record.expires_at), b"")
+        await self.confirm(origin, old.record, handle, stored.record)
         return True
+
+    async def confirm(self, old: str, retired: SessionRecord, new: str, record: SessionRecord) -> None:
+        """Make a reservation live whose rotation has happened; the retired key need not be kept for that any more."""
+        await self.run(self.key(new), scripts.ACTIVATE, self.ttl(record.expires_at))
+        # A minute from now in any case, since clocks differ; the record's own end is what counts.
+        left = max(end_of(retired.expires_at) - self.clock(), RETIRED_SECONDS)
+        await self.run(self.key(old), scripts.RELEASE, time_to_live(left), to_bytes(new))
 
     async def leads_to(self, old: str, new: str) -> bool:
         """Whether a rotation from the old handle to the new one has happened."""
         stored = await self.peek(old)
-        return stored is not None and follow(stored) == new
-
-
-def follow(stored: Stored) -> str | None:
-    """Return the handle that a retired record names."""
-    successor = successor_of(stored.record) if stored.record.retired else None
-    return None if successor is None else successor.handle
+        return stored is not None and stored.successor == new
