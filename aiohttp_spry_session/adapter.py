@@ -41,7 +41,7 @@ class SessionAdapter(abc.ABC):
     """How many managers and applications have it open; kept by the manager."""
 
     _users_loop: asyncio.AbstractEventLoop | None = None
-    _users_door: asyncio.Lock  # both kept by .sharing
+    _users_door: asyncio.Lock  # both kept by .store.sharing
 
     expiration: float | None
     """Seconds from a session's start or renewal to its end; ``None``: it has no end of its own."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ..adapter import SessionAdapter
 from ..exceptions import AdapterError
 from ..record import SessionRecord, successor_of
+from .sharing import close_shared, open_shared
 from .timeouts import TimeLimit
 from .turns import Turns
 
@@ -103,18 +104,12 @@ class GuardedStore:
             raise AdapterError("purge", f"failed ({type(error).__name__})") from error
 
     async def open(self) -> None:
-        """Open the adapter for its first user; several managers may share one."""
-        if not self._adapter.users:
-            await self._adapter.open()
-        self._adapter.users += 1
+        """Open the adapter for its first user; several managers of one event loop may share one."""
+        await open_shared(self._adapter)
 
     async def close(self) -> None:
         """Close the adapter after its last user; fine where it is closed."""
-        if not self._adapter.users:
-            return
-        self._adapter.users -= 1
-        if not self._adapter.users:
-            await self._adapter.close()
+        await close_shared(self._adapter)
 
     async def _wait(self, turn: Callable[[], Awaitable[Any]]) -> None:
         await self._call("update", turn)

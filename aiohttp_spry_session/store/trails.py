@@ -77,7 +77,7 @@ class Trails:
         at the same time either sees it gone, or is seen and followed (promise 3: a logout always logs out).
         """
         passed: list[str] = []
-        ended: Ended | None = None
+        fence: Ended | None = None
         attempts = 0
         while handle and handle not in passed:
             record = await self._store.load(handle)
@@ -86,18 +86,29 @@ class Trails:
             if record.retired:
                 passed.append(handle)
                 successor = successor_of(record)
+                if successor is not None and not successor.handle:
+                    fence = Ended(handle, successor.owner)  # of an earlier attempt, which was cut short
                 handle = "" if successor is None else successor.handle
             elif await self._store.update(handle, _fence(record, self._clock())):
                 passed.append(handle)
-                ended = Ended(handle, record.owner)
+                fence = Ended(handle, record.owner)
                 break
             else:
                 attempts += 1
                 if attempts == MAX_ATTEMPTS:
                     raise ConflictError("the session kept changing while it was to be ended")
-        # The retired ones last: they are the way to the session, should this be cut short and tried again.
+        return await self._clear_away(passed, fence)
+
+    async def _clear_away(self, passed: list[str], fence: Ended | None) -> Ended | None:
+        """Remove a trail; return the session that ended at its fence, to the one who removes that: it tells of the end.
+
+        The retired ones go last: they are the way to the session, should this be cut short and tried again.
+        """
+        ended: Ended | None = None
         for past in reversed(passed):
-            await self._store.destroy(past)
+            removed = await self._store.destroy(past)
+            if removed and fence is not None and past == fence.handle:
+                ended = fence
         return ended
 
 
@@ -108,4 +119,4 @@ def _next(record: SessionRecord | None) -> Successor | None:
 
 
 def _fence(record: SessionRecord, now: float) -> SessionRecord:
-    return retire(replace(record, version=record.version + 1), "", now=now)
+    return retire(replace(record, version=record.version + 1), "", now=now, owner=record.owner)

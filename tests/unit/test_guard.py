@@ -233,6 +233,16 @@ async def test_end(adapter, trails):
     assert await trails.end("older") is None
 
 
+async def test_end_that_was_cut_short_is_told_of_by_the_one_who_finishes_it(adapter, trails):
+    """A fence that stands says whose session it was; of several that find it the one who removes it is told."""
+    adapter.fail("destroy")
+    with pytest.raises(AdapterError):
+        await trails.end("a")
+    adapter.work()
+    assert await trails.end("a") == Ended("a", "user")
+    assert await trails.end("a") is None
+
+
 async def test_end_fences_before_it_deletes(adapter, trails):
     """The record is replaced by a retired one first, with the next version, so that a rotation sees it gone."""
     seen: list[SessionRecord] = []
@@ -244,7 +254,7 @@ async def test_end_fences_before_it_deletes(adapter, trails):
     adapter.before = look
     await trails.end("a")
     (fence,) = seen
-    assert fence == replace(retire(RECORD, "", now=100.0), version=2)
+    assert fence == replace(retire(RECORD, "", now=100.0, owner="user"), version=2)
     assert fence.expires_at == 100.0 + RETIRED_SECONDS
 
 

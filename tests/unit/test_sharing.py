@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from aiohttp_spry_session.sharing import close_shared, open_shared
+from aiohttp_spry_session.store.sharing import close_shared, open_shared
 
 from ..minimal import MinimalAdapter
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from .adapter import SessionAdapter
+from ..adapter import SessionAdapter
 
 __all__ = ["close_shared", "open_shared"]
 
