@@ -6,7 +6,20 @@ scripts and the index of owners. This is all of it.
 
 A key is in one of these states:
 
-========= ======================================= ============================== =========================================================================
+========= ======================================= ====================================================================
+state     is a session                            becomes
+========= ======================================= ====================================================================
+no key    no                                      LIVE by CREATE; PENDING by CREATE, as the new handle of a rotation
+PENDING   if the origin's key is RETIRED, and its LIVE by ACTIVATE, which whoever has seen that runs; nothing by DESTROY
+          link leads here: then only
+LIVE      yes                                     LIVE by UPDATE and RENEW; RETIRED by UPDATE; nothing by DESTROY
+RETIRED   no; it says where the session went, if  nothing by DESTROY, or with its time
+          it was rotated
+========= ======================================= ====================================================================
+
+And these are the answers:
+
+============ ============================== =========================================================================
 answer       says                           then
 ============ ============================== =========================================================================
 REFUSED      no such record, of such a      the operation is ``False``
