@@ -474,6 +474,7 @@ class SessionState:
         self.view.clear()
         self._handed_out, self.is_new = False, True
         self.cookie = CookieAction.EXPIRE if self.presented else KEEP
+        self.spare_cookie = self._settled()
         self.status = ABSENT
 
     def put_all_again(self) -> None:
