@@ -106,6 +106,20 @@ async def test_a_disk_that_is_full(disk, clock, size, others):
         assert await adapter.create("new", a_record(clock)) is True
 
 
+async def test_a_server_that_starts_on_a_full_disk(disk, clock):
+    """It opens the file, and whoever is signed in can sign out."""
+    record = a_record(clock)
+    async with opened(SQLiteSessionAdapter(disk / "sessions.db"), clock) as adapter:
+        for handle in "abc":
+            await adapter.create(handle, record)
+    take(disk, SIZE - (disk / "sessions.db").stat().st_size - ROOM // 2)
+    async with opened(SQLiteSessionAdapter(disk / "sessions.db"), clock) as adapter:
+        assert await adapter.load("a") == record
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            await adapter.create("d", record)
+        assert [await adapter.destroy(handle) for handle in "abcd"] == [True, True, True, False]
+
+
 async def test_an_end_goes_before_what_needs_space(disk, clock):
     """In one batch, too: the rotation and the creation fail, and the logout beside them works."""
     record = a_record(clock)
@@ -139,9 +153,11 @@ async def test_a_database_that_may_not_grow(adapter, clock):
     await everything_ends(adapter, handles, clock, record)
 
 
-async def test_the_log_has_room_from_the_start(adapter, path):
-    """A megabyte, so that the first logout on a full disk finds it."""
-    assert path.with_name("sessions.db-wal").stat().st_size >= ROOM
+async def test_the_log_has_room_from_the_start(path, clock):
+    """A megabyte, so that the first logout on a full disk finds it; each time that the file is opened."""
+    for _ in range(2):
+        async with opened(SQLiteSessionAdapter(path), clock):
+            assert path.with_name("sessions.db-wal").stat().st_size >= ROOM
 
 
 Disk = namedtuple("Disk", "f_bavail f_frsize f_blocks")
@@ -215,3 +231,24 @@ def test_another_error_is_not_taken_for_a_full_disk(path, when):
 def test_a_log_that_is_not_there_takes_no_space(path):
     """Whoever removed it, that is no error."""
     assert room._size(str(path)) == 0
+
+
+async def test_sessions_in_memory_take_no_room_anywhere(tmp_path, monkeypatch, clock):
+    """A file that happens to have the name of a log without a database is nobody's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-wal").touch()
+    async with opened(SQLiteSessionAdapter(":memory:"), clock) as adapter:
+        assert await adapter.create("a", a_record(clock))
+    assert (tmp_path / "-wal").stat().st_size == 0
+
+
+async def test_a_disk_without_room_for_the_log_can_be_opened(path, clock, monkeypatch):
+    """What is there can still be read, and ended."""
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room.os, "posix_fallocate", fail)
+    async with opened(SQLiteSessionAdapter(path), clock) as adapter:
+        assert await adapter.create("a", a_record(clock))
+        assert await adapter.destroy("a") is True

@@ -40,8 +40,10 @@ def is_full(error: sqlite3.Error) -> bool:
 
 def keep_room(database: sqlite3.Connection) -> None:
     """Give the log its space; within a transaction that may write, since nobody else writes to the log then."""
-    ((_, _, path),) = database.execute("PRAGMA database_list")
-    with contextlib.suppress(OSError, AttributeError):  # no file, no space any more, or no such call on this system
+    _, _, path = database.execute("PRAGMA database_list").fetchone()
+    if not path:  # in memory
+        return
+    with contextlib.suppress(OSError, AttributeError):  # no space any more, or no such call on this system
         log = os.open(path + b"-wal", os.O_RDWR)
         try:
             os.posix_fallocate(log, 0, ROOM)

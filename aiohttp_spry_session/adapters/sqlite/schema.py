@@ -61,11 +61,13 @@ def prepare(database: sqlite3.Connection, synchronous: str) -> None:
     database.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     with _transaction(database, "BEGIN IMMEDIATE"):
         # Looked at again under the lock: another process may have migrated it meanwhile.
-        for migration in MIGRATIONS[_check(database) :]:
+        version = _check(database)
+        for migration in MIGRATIONS[version:]:
             for statement in migration:
                 database.execute(statement)
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        if version < len(MIGRATIONS):  # else nothing is written: the disk may be full
+            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         keep_room(database)
 
 
