@@ -6,8 +6,10 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 STORE ?= sqlite:///demo.db
 PYTEST_ARGS ?=
+LOWEST := .venv-lowest
+LOWEST_TESTS ?= tests
 
-.PHONY: help demo test test-all lint types docs bench mutants screenshots clean
+.PHONY: help demo test test-all test-lowest lint types docs bench mutants screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -34,6 +36,17 @@ test: $(TEST) ## run the tests, with the coverage gate
 test-all: $(TEST) ## run the tests, the long ones too
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# Exactly the lowest versions that pyproject.toml names, in an environment of their own.
+$(LOWEST)/.installed: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python -m tests.lowest test demo redis postgres > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[test,demo,redis,postgres]'
+	@touch $@
+
+test-lowest: $(LOWEST)/.installed ## run the tests on the lowest versions of everything that pyproject.toml names
+	$(LOWEST)/bin/python -m pytest -m 'not long and not e2e' $(strip $(LOWEST_TESTS)) $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed-lint ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,4 +69,4 @@ screenshots: $(TEST) ## take the documentation's pictures of the demo again
 	$(BIN)/python -m tests.e2e.screenshots
 
 clean: ## remove what was built
-	rm -rf $(VENV) build dist docs/_build .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants
+	rm -rf $(VENV) $(LOWEST) build dist docs/_build .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants

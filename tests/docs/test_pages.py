@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import tomllib
 from urllib.parse import unquote
 
 import pytest
@@ -117,3 +118,17 @@ def test_every_page_is_reached() -> None:
             listed |= {str(folder / line) for line in entries.splitlines() if line and not line.startswith(":")}
     found = {str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md") if "_build" not in page.parts}
     assert found == listed
+
+
+def test_every_folder_of_tests_has_its_place() -> None:
+    """The tests' own page says of each folder what belongs there, and of each marker what it means."""
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "._"}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    markers = {marker.partition(":")[0] for marker in settings["tool"]["pytest"]["ini_options"]["markers"]}
+    assert rows == folders | markers
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), target
+    for name in re.findall(r"`(\w+\.py)`", text):
+        assert list((ROOT / "tests").rglob(name)), name

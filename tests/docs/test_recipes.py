@@ -23,6 +23,8 @@ from .blocks import ROOT, read_blocks
 
 Load = Callable[..., ModuleType]
 AT_ONCE = 12
+SECONDS = 15.0
+"""When to give up on what should have come; nothing waits for it to pass."""
 
 
 @pytest.fixture(autouse=True)
@@ -193,11 +195,11 @@ async def test_a_watcher_outlives_an_outage(load: Load, monkeypatch: pytest.Monk
             await reload(session)
 
         monkeypatch.setattr(aiohttp_spry_session.Session, "reload", failing)
-        await failed.wait()
+        await asyncio.wait_for(failed.wait(), SECONDS)
         await socket.send_str("still here")
         assert await socket.receive_str() == "2: still here"
         await program.manager.adapter.destroy(handle)  # as another process would: no signal here
-        message = await socket.receive()
+        message = await socket.receive(SECONDS)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, program.ENDED)
     assert program.watched == {}
 
@@ -214,7 +216,7 @@ async def test_a_message_during_an_outage(load: Load, monkeypatch: pytest.Monkey
         with monkeypatch.context() as outage:
             outage.setattr(program.manager.adapter, "update", away)
             await socket.send_str("anybody?")
-            message = await socket.receive()
+            message = await socket.receive(SECONDS)
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, aiohttp.WSCloseCode.TRY_AGAIN_LATER)
         async with client.ws_connect("/chat") as again:
             await again.send_str("hello")
@@ -231,5 +233,5 @@ async def test_the_registry_of_sockets_shrinks(load: Load) -> None:
             await other.post("/out")
             assert len(program.watched) == 1
         await client.post("/out")
-        await socket.receive()
+        await socket.receive(SECONDS)
     assert program.watched == {}
