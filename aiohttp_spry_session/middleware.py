@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, ref
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -81,7 +81,7 @@ def managers_of(app: web.Application) -> dict[str, SessionManager]:
     return dict(managers or {})
 
 
-_SESSIONS: WeakKeyDictionary[AbstractStreamWriter, dict[SessionManager, SessionState]] = WeakKeyDictionary()
+_SESSIONS: dict[ReferenceType[AbstractStreamWriter], dict[SessionManager, SessionState]] = {}
 """The sessions of each request that is under way: by its writer, and by manager.
 
 A request and its clones have one thing in common that no other request has: the writer that the response goes to. So
@@ -91,7 +91,11 @@ A request and its clones have one thing in common that no other request has: the
 - a manager that is set up twice on a request's way, on the application and on a sub-application, under one key or two,
   has one session there, which the outer one looks up and commits;
 - several managers have a session each.
+
+The writer is held weakly: with it the entry goes. (This is a ``WeakKeyDictionary`` without its Python code.)
 """
+
+_forget: Callable[[ReferenceType[AbstractStreamWriter]], object] = _SESSIONS.pop
 
 
 class _Cycle:
@@ -106,7 +110,7 @@ class _Cycle:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        sessions = _SESSIONS.setdefault(request.writer, {})
+        sessions = _SESSIONS.setdefault(ref(request.writer, _forget), {})
         state = sessions.get(self._manager)
         if state is not None:
             request[self._key] = self._requests.session(state)
@@ -186,7 +190,7 @@ class _Cycle:
 
         Called for a second response of one request it knows that the first one never left, and does the same again.
         """
-        sessions = _SESSIONS.get(request.writer)
+        sessions = _SESSIONS.get(ref(request.writer))
         state = None if sessions is None else sessions.get(self._manager)
         if state is None:
             return

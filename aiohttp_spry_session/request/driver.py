@@ -323,7 +323,7 @@ class Driver:
         return outcome
 
     async def _is_missing(self, state: SessionState, key: str) -> bool:
-        if not state.is_missing(key, self._clock()):
+        if not state.is_missing(key):
             return False
         # Another request may have set it since this one looked; another look is cheaper than a write.
         await self._refresh(state)

@@ -132,7 +132,7 @@ class SessionState:
         """The identifier that a session will have which is not there yet, once anybody wanted to know."""
         self.view = View(policy.max_bytes)
         self.dirty = False
-        """Whether there may be something to commit; :meth:`is_pending` knows."""
+        """Whether there may be something to commit; :meth:`next_step` knows."""
         self.cookie = KEEP
         self.news: list[News] = []
         self.failure: AdapterError | None = None
@@ -195,13 +195,9 @@ class SessionState:
         """Return why there is no session."""
         return "retired" if self.status is RETIRED else "ended"
 
-    def is_pending(self, now: float, *, last: bool = False) -> bool:
-        """Whether there is anything to commit; a new end only with the last commit."""
-        return self.has_changes or self._extension(now, last=last) is not None
-
-    def is_missing(self, key: str, now: float) -> bool:
+    def is_missing(self, key: str) -> bool:
         """Whether this request knows of nothing under the key, and has nothing else to commit."""
-        return self.status is LIVE and key not in self.view.values and not self.is_pending(now)
+        return self.status is LIVE and key not in self.view.values and not self.has_changes
 
     # What the handler wishes.
 
@@ -276,13 +272,14 @@ class SessionState:
         """
         if self.status is ABSENT:
             return self._next_create(now, compute)
-        if compute is None and not self.is_pending(now, last=last):
+        extension = self._extension(now) if last or self.headers_sent else None
+        if compute is None and extension is None and not self.has_changes:
             return None
         if self.status is RETIRED:
             # (promise 5) A plain write under a rotated-away identifier starts nothing: it is dropped, and told of.
             raise LostError("retired")
         place = self._current(now)
-        record, extension = place.record, self._extension(now, last=last)
+        record = place.record
         end = record.expires_at if extension is None else self._policy.renewed_end(record, now)
         if extension is not None and compute is None and not self.view.changes:
             return Extend(place.handle, end, extension)
@@ -338,9 +335,7 @@ class SessionState:
         draft = replace(place.record, version=place.record.version + 1)
         return Update(place.handle, draft, view.values, view.sent(), None)
 
-    def _extension(self, now: float, *, last: bool) -> Extension | None:
-        if not (last or self.headers_sent):
-            return None
+    def _extension(self, now: float) -> Extension | None:
         if self._renewing:
             return "renew"
         if self._rolling and self.used and self.place is not None and self._policy.rolls(self.place.record, now):

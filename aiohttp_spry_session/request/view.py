@@ -91,7 +91,7 @@ class View:
         values = unpack(record.payload)
         self._stored = len(record.payload)
         self._revision += 1
-        self._see(merged(values, self.changes))
+        self._see(merged(values, self.changes) if self.changes else values)
 
     def discard(self, record: SessionRecord | None) -> None:
         """Forget the changes: the request sees what is stored."""
