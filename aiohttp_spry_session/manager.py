@@ -25,7 +25,7 @@ from .record import SessionRecord
 from .request.arrival import Place
 from .request.driver import Driver, report_corrupt
 from .request.state import SessionState
-from .session import Session, check_owner
+from .session import Session, check_owner, handle_to_keep
 from .store.guard import GuardedStore
 from .store.trails import Trails
 
@@ -226,6 +226,7 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         :raises NotImplementedError: where the adapter keeps no index of owners.
+        :raises SessionEndedError: where the one to keep is over: nothing is ended then.
         """
         check_owner(owner)
         if keep is not None:
@@ -237,7 +238,8 @@ class SessionManager:
         for _ in range(2):
             found = await self._store.find(owner)
             # Asked after the look, the trail has whatever handle the kept session was found under.
-            kept = [] if keep is None or keep.handle is None else await self._trails.trail(keep.handle)
+            kept_handle = None if keep is None else handle_to_keep(keep)
+            kept = [] if kept_handle is None else await self._trails.trail(kept_handle)
             ended += await self._revoke_all([handle for handle in found if handle not in kept])
         return ended
 

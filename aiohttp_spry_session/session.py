@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
 from .codec import Codec
-from .exceptions import SessionNotLoadedError, SessionValueError
+from .exceptions import SessionEndedError, SessionNotLoadedError, SessionValueError
 from .keys import SessionKey, key_name
 from .options import read_lifetime
 from .policy import to_datetime
 from .request.driver import Driver, check_loaded
-from .request.state import UNLOADED, SessionState
+from .request.state import ABSENT, UNLOADED, SessionState
 
-__all__ = ["Session"]
+__all__ = ["Session", "check_owner", "handle_to_keep"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -336,6 +336,17 @@ def _unstorable(name: str, error: Exception) -> SessionValueError:
 
 def _unreadable(name: str, error: Exception) -> SessionValueError:
     return SessionValueError(f"the stored value of {name!r} cannot be read: {error}", key=name)
+
+
+def handle_to_keep(session: Session) -> str | None:
+    """Return the handle of a loaded session; ``None`` where the visitor has none.
+
+    :raises SessionEndedError: where the session is over: nobody knows which one is meant.
+    """
+    state = session._state  # noqa: SLF001 - it is this module's
+    if state.place is None and state.status is not ABSENT:
+        raise SessionEndedError(state.why_over())
+    return session.handle
 
 
 def check_owner(owner: str) -> str:
