@@ -118,13 +118,18 @@ async def test_ending_the_session_from_outside(session_client, clock):
 
 
 async def test_it_follows_the_client(session_client, clock):
-    """After a rotation, a sign-out and a sign-in it is the session that the client holds then."""
+    """After a sign-in, which ends another owner's session, and a sign-out it is what the client holds then."""
     client, session = await session_client(make_app(clock, secure=True), owner="ada", values={"basket": ["tea"]})
     first = session.handle
     await client.get("/login")
     assert session.handle != first
     assert await session.owner() == "bob"
-    assert await session.get("basket") == ["tea"]
+    assert await session.get("basket") is None
+    await session.set("basket", ["milk"])
+    second = session.handle
+    await client.get("/login")
+    assert session.handle != second
+    assert await session.get("basket") == ["milk"]
     await client.get("/logout")
     assert session.identifier is None
     assert not await session.exists()
