@@ -63,12 +63,15 @@ def test_lines_of_an_outage(told):
             clock.advance(seconds)
             outage.failed("load", AdapterError("load", "failed (OSError)"))
         assert told() == []
-        for count in (4, 5):
+        for count in (4, 6):
             clock.advance(60.0)
             outage.failed("load", AdapterError("load", "failed (OSError)"))
             assert told() == [(logging.ERROR, f"the session store still fails: {count} operations so far")]
+            clock.advance(59.0)
+            outage.failed("load", AdapterError("load", "failed (OSError)"))
+            assert told() == []
         outage.answered("load")
-        assert (told(), outage.going_on) == ([again(5)], False)
+        assert (told(), outage.going_on) == ([again(7)], False)
 
 
 async def test_an_outage_is_told_once(adapter, guard, caplog, told):
