@@ -160,9 +160,10 @@ class SessionManager:
         self._store = GuardedStore(adapter, clock, self.timeout)
         self._trails = Trails(self._store, clock)
         self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
-        identifiers = IdentifierSource(identifier_generator, max_length=cookies.max_value_length)
-        driver = Driver(self._store, self._trails, self._policy, identifiers, self._events, clock)
         spares = cookies.named(f"{name}-next")
+        # The longer name: an identifier goes into either cookie.
+        identifiers = IdentifierSource(identifier_generator, max_length=spares.max_value_length)
+        driver = Driver(self._store, self._trails, self._policy, identifiers, self._events, clock)
         self._requests = Requests(driver, cookies, spares, self._policy, self.codec, clock)
 
     @property

@@ -127,9 +127,9 @@ class Driver:
         """
         await self._in_turn(state, self._leave, write)
 
-    async def save(self, state: SessionState) -> None:
-        """Store what is pending; ``SessionEndedError`` where the session is gone."""
-        await self._in_turn(state, self._save)
+    async def save(self, state: SessionState, *, last: bool = False) -> None:
+        """Store what is pending, with the ``last`` commit a new end too; ``SessionEndedError`` where it is gone."""
+        await self._in_turn(state, self._save, last=last)
 
     async def mutate(self, state: SessionState, key: str, change: Change) -> bytes | None:
         """Change one key atomically in the store, with everything that is pending; return its new value."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ..adapter import SessionAdapter
 from ..exceptions import AdapterError
 from ..record import SessionRecord, successor_of
+from .outage import Outage
 from .sharing import close_shared, open_shared
 from .timeouts import TimeLimit
 from .turns import Turns
@@ -26,17 +27,23 @@ class GuardedStore:
         self._clock = clock
         self._timeout = timeout
         self._limit = TimeLimit(timeout)
+        self._outage = Outage()
         self.turns = Turns(self._wait)
 
     @types.coroutine
     def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
         """Return the live or retired record."""
         record = yield from self._ask("load", self._adapter.load, handle)
-        if record is None:
-            return None
-        checked = _check_record("load", record)
-        expires_at = checked.expires_at
-        return None if expires_at is not None and expires_at <= self._clock() else checked
+        if record is not None:
+            try:
+                _check_record("load", record)
+            except AdapterError as error:
+                raise self._failed("load", error) from None
+            if record.expires_at is not None and record.expires_at <= self._clock():
+                record = None
+        if self._outage.going_on:
+            self._outage.answered("load")
+        return record
 
     def create(self, handle: str, record: SessionRecord) -> Awaitable[bool]:
         """Store a new record."""
@@ -77,22 +84,26 @@ class GuardedStore:
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records."""
-        try:
-            found = await self._call("find", self._adapter.find, owner)
-        except AdapterError as error:
-            if isinstance(error.__cause__, NotImplementedError):
-                raise error.__cause__ from None
-            raise
-        if not isinstance(found, Mapping):
-            raise AdapterError("find", f"answered a {type(found).__name__} instead of a mapping")
-        for record in found.values():
-            _check_record("find", record)
+        found = await self._call("find", self._find, owner)
+        if isinstance(found, NotImplementedError):  # no failure of the store
+            raise found
         now = self._clock()
         return {
             handle: record
             for handle, record in found.items()
             if not record.retired and record.owner == owner and not record.is_expired(now)
         }
+
+    async def _find(self, owner: str) -> Mapping[str, SessionRecord] | NotImplementedError:
+        try:
+            found: object = await self._adapter.find(owner)
+        except NotImplementedError as error:
+            return error
+        if not isinstance(found, Mapping):
+            raise AdapterError("find", f"answered a {type(found).__name__} instead of a mapping")
+        for record in found.values():
+            _check_record("find", record)
+        return found
 
     async def purge(self) -> int:
         """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
@@ -111,23 +122,38 @@ class GuardedStore:
         """Close the adapter after its last user; fine where it is closed."""
         await close_shared(self._adapter)
 
-    async def _wait(self, turn: Callable[[], Awaitable[Any]]) -> None:
-        await self._call("update", turn)
+    def _wait(self, turn: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        return self._asked("update", turn)  # the store says nothing: no outage is over by that
 
     @types.coroutine
     def _call(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
+        answer = yield from self._ask(operation, method, *args)
+        if self._outage.going_on:
+            self._outage.answered(operation)
+        return answer
+
+    @types.coroutine
+    def _asked(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
         return (yield from self._ask(operation, method, *args))
 
     def _ask(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
         """Await a method within the time limit; for ``yield from``."""
         try:
             return (yield from self._limit.run(method(*args)))
-        except AdapterError:
-            raise
+        except AdapterError as error:
+            raise self._failed(operation, error)  # noqa: B904 - the same one, with its own cause
         except TimeoutError as error:
-            raise AdapterError(operation, f"no answer in time (timeout={self._timeout})") from error
+            raise self._failed(operation, f"no answer in time (timeout={self._timeout})", error) from error
         except Exception as error:
-            raise AdapterError(operation, f"failed ({type(error).__name__})") from error
+            raise self._failed(operation, f"failed ({type(error).__name__})", error) from error
+
+    def _failed(self, operation: str, problem: AdapterError | str, cause: Exception | None = None) -> AdapterError:
+        """Return what is to be raised, once the log knows of it."""
+        failure = problem if isinstance(problem, AdapterError) else AdapterError(operation, problem)
+        if cause is not None:
+            failure.__cause__ = cause  # now: the log shows it
+        self._outage.failed(operation, failure)
+        return failure
 
 
 def _check_record(operation: str, record: object) -> SessionRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from http.cookies import Morsel
 from typing import Any
 
@@ -12,6 +13,7 @@ from aiohttp.test_utils import TestClient
 from ..identifiers import handle_of
 from ..manager import SessionManager, requests_of
 from ..middleware import managers_of
+from ..request.arrival import Place
 from ..request.state import CookieAction, SessionState
 from ..session import Session
 
@@ -75,10 +77,7 @@ class StoredSession:
     @property
     def identifier(self) -> str | None:
         """The secret in the client's cookie; ``None`` where it has no such cookie."""
-        for cookie in self.client.session.cookie_jar:
-            if cookie.key == self.manager.name:
-                return cookie.value
-        return None
+        return self._cookie(self.manager.name)
 
     @property
     def handle(self) -> str:
@@ -108,15 +107,19 @@ class StoredSession:
     async def begin(self, presented: tuple[str, ...]) -> AsyncIterator[Session]:
         """Use the session of a request that presents these identifiers; see :meth:`request`."""
         requests = requests_of(self.manager)
-        state = requests.driver.begin(presented)
+        spare = self._cookie(f"{self.manager.name}-next") if presented else None
+        state = requests.driver.begin(presented, () if spare is None else (spare,))
         session = requests.session(state)
-        await session.load()
         try:
+            await session.load()
             yield session
-            await session.save()
+            await requests.driver.save(state, last=True)
+        except BaseException:
+            state.discard()
+            raise
         finally:
             # As in a response: what took effect before an error still has its cookie.
-            self._take_cookie(state)
+            await requests.driver.leave(state, partial(self._take_cookies, state))
 
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         """Return a value, as :meth:`~aiohttp_spry_session.Session.get` does."""
@@ -157,13 +160,24 @@ class StoredSession:
         await session.load()
         return session
 
-    def _take_cookie(self, state: SessionState) -> None:
+    def _cookie(self, name: str) -> str | None:
+        for cookie in self.client.session.cookie_jar:
+            if cookie.key == name:
+                return cookie.value
+        return None
+
+    def _take_cookies(self, state: SessionState) -> None:
+        self._take_cookie(self.manager.name, state.cookie, state.place)
+        # Beside it that of a rotation whose outcome nobody knows.
+        self._take_cookie(f"{self.manager.name}-next", state.spare_cookie, state.spare)
+
+    def _take_cookie(self, name: str, action: CookieAction, place: Place | None) -> None:
         jar = self.client.session.cookie_jar
-        if state.cookie is CookieAction.EXPIRE:
-            jar.clear(lambda cookie: cookie.key == self.manager.name)
-        elif state.cookie is CookieAction.SEND:
+        if action is CookieAction.EXPIRE:
+            jar.clear(lambda cookie: cookie.key == name)
+        elif action is CookieAction.SEND and place is not None:
             cookie: Morsel[str] = Morsel()
-            cookie.set(self.manager.name, state.identifier, state.identifier)
+            cookie.set(name, place.identifier, place.identifier)
             # No other attribute: Domain and Secure would keep a client on http://127.0.0.1 from sending it.
             cookie["path"] = self.manager.path or "/"
-            jar.update_cookies({self.manager.name: cookie}, self.client.make_url("/"))
+            jar.update_cookies({name: cookie}, self.client.make_url("/"))

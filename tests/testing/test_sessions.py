@@ -8,6 +8,7 @@ import pytest
 from aiohttp import DummyCookieJar, web
 
 from aiohttp_spry_session import (
+    AdapterError,
     MemorySessionAdapter,
     SessionEndedError,
     SessionManager,
@@ -118,13 +119,18 @@ async def test_ending_the_session_from_outside(session_client, clock):
 
 
 async def test_it_follows_the_client(session_client, clock):
-    """After a rotation, a sign-out and a sign-in it is the session that the client holds then."""
+    """After a sign-in, which ends another owner's session, and a sign-out it is what the client holds then."""
     client, session = await session_client(make_app(clock, secure=True), owner="ada", values={"basket": ["tea"]})
     first = session.handle
     await client.get("/login")
     assert session.handle != first
     assert await session.owner() == "bob"
-    assert await session.get("basket") == ["tea"]
+    assert await session.get("basket") is None
+    await session.set("basket", ["milk"])
+    second = session.handle
+    await client.get("/login")
+    assert session.handle != second
+    assert await session.get("basket") == ["milk"]
     await client.get("/logout")
     assert session.identifier is None
     assert not await session.exists()
@@ -162,6 +168,52 @@ async def test_a_block_that_raises_commits_nothing(session_client, clock):
     with pytest.raises(ZeroDivisionError):
         await fail()
     assert await (await client.get("/")).json() == {"owner": "ada", "basket": ["tea"]}
+
+
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("settled_by", ["the client", "a block"])
+async def test_a_rotation_whose_outcome_nobody_knows(session_client, clock, landed, settled_by):
+    """The client gets both cookies, as from a response, and the next request settles which one counts (promise 9)."""
+    store = FaultyAdapter(MemorySessionAdapter())
+    client, session = await session_client(make_app(clock, store), owner="ada", values={"basket": ["tea"]})
+    before = session.identifier
+
+    async def rotate():
+        async with session.request() as inside:
+            await inside.rotate()
+
+    store.fail("rotate", after=landed)
+    store.fail("load", at=2)  # the first is the request's, the second asks what became of the rotation
+    with pytest.raises(AdapterError):
+        await rotate()
+    cookies = {cookie.key: cookie.value for cookie in client.session.cookie_jar}
+    assert cookies.keys() == {"SPRY_SESSION_ID", "SPRY_SESSION_ID-next"}
+    assert session.identifier == before
+    if settled_by == "the client":
+        assert await (await client.get("/")).json() == {"owner": "ada", "basket": ["tea"]}
+    else:
+        async with session.request() as inside:
+            assert (inside.owner, await inside.get("basket")) == ("ada", ["tea"])
+    expected = cookies["SPRY_SESSION_ID-next"] if landed else before
+    assert [(cookie.key, cookie.value) for cookie in client.session.cookie_jar] == [("SPRY_SESSION_ID", expected)]
+    assert await session.values() == {"basket": ["tea"]}
+
+
+async def test_a_renewal_in_a_block(session_client, clock):
+    """It takes effect at the block's end, as it does with a response's headers; an end meanwhile is told of."""
+    _, session = await session_client(make_app(clock, MemorySessionAdapter(expiration=100)), owner="ada")
+    clock.advance(60)
+    async with session.request() as inside:
+        await inside.renew()
+    assert inside.expires_at == datetime.fromtimestamp(clock() + 100, UTC)
+
+    async def renew_what_ends():
+        async with session.request() as inside:
+            await inside.renew()
+            await session.end()
+
+    with pytest.raises(SessionEndedError):
+        await renew_what_ends()
 
 
 async def test_a_session_that_ends_meanwhile(session_client, clock):

@@ -72,7 +72,7 @@ async def test_pop_from_nothing_changes_nothing(opened, memory):
 
 
 async def test_rolling_is_throttled_for_writes_too(opened, clock):
-    """A write in the first half of the lifetime moves no end, and writes no cookie."""
+    """A write in the first half of the lifetime moves no end, and writes no cookie; nor does a commit point ever."""
     manager = opened(rolling=True)
     life = arrive(manager, (await start(manager),))
     session = session_of(life)
@@ -81,21 +81,34 @@ async def test_rolling_is_throttled_for_writes_too(opened, clock):
     end = session.expires_at
     clock.advance(600)
     await session.increment("n")
+    await life.commit()
     assert (session.expires_at, life.cookie.name, events.told) == (end, "KEEP", [])
     clock.advance(1)
     await session.increment("n")
+    assert (session.expires_at, life.cookie.name, events.told) == (end, "KEEP", [])
+    await session.set("n", 5)
+    await life.commit()
     assert session.expires_at.timestamp() == clock() + 1200
     assert (life.cookie.name, events.told) == ("SEND", [("renewed", "rolling")])
 
 
-async def test_renewal_that_goes_with_a_write(opened, clock):
-    """It is told of as one that was asked for."""
+async def test_renewal_that_goes_with_a_write(opened, memory, clock):
+    """It goes with the last commit, in one write, and is told of as one that was asked for."""
     manager = opened()
-    session = session_of(arrive(manager, (await start(manager),)))
+    life = arrive(manager, (await start(manager),))
+    session = session_of(life)
     events = Recorder(manager)
+    clock.advance(60)
     await session.renew()
     await session.increment("n")
+    assert events.told == []
+    assert session.expires_at.timestamp() == clock() + 1140
+    await session.set("m", 1)
+    memory.calls.clear()
+    await life.commit()
     assert events.told == [("renewed", "renew")]
+    assert session.expires_at.timestamp() == clock() + 1200
+    assert memory.counted == {"update": 1}
 
 
 async def test_corrupt_record_is_named_in_the_log(opened, memory, caplog):
@@ -202,10 +215,11 @@ async def test_events_name_the_owner(opened):
     """Every event of a session that has an owner says whose it was, by its newest handle."""
     manager = opened()
     events = Recorder(manager)
-    session = session_of(arrive(manager, ()))
+    life = arrive(manager, ())
+    session = session_of(life)
     await session.bind("ann")
     await session.renew()
-    await session.save()
+    await life.commit()
     handles = [session.handle, session.handle]
     await session.rotate()
     handles.append(session.handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -353,8 +354,9 @@ async def test_answer_that_is_there_at_once(guard):
 
 @pytest.mark.parametrize("operation", ["load", "update"])
 @pytest.mark.parametrize("end", ["cancelled", "AdapterError", "OSError", "time-out"])
-async def test_what_failed_is_not_kept(adapter, guard, operation, end):
+async def test_what_failed_is_not_kept(adapter, guard, operation, end, caplog):
     """A request that was cancelled, or got no answer, is freed at once, not when the garbage collector runs."""
+    caplog.set_level(logging.CRITICAL, "aiohttp_spry_session")  # pytest keeps log records, and with them tracebacks
 
     class Payload:
         """What a request holds while it waits."""

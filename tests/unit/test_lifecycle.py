@@ -75,7 +75,7 @@ async def test_newest_of_two_identifiers_counts(manager, memory):
         life = arrive(manager, presented)
         session = session_of(life)
         await session.renew()
-        await session.save()
+        await life.commit()
         assert (session.identifier, session.handle, life.cookie.name) == (new, handle_of(new), "SEND")
 
 
@@ -83,11 +83,12 @@ async def test_identifier_within_its_grace_writes_no_cookie(manager):
     """Who came with the old identifier does not know the new one."""
     old = await start(manager)
     await begin(manager, old).rotate(grace=30)
+    events = Recorder(manager)
     life = arrive(manager, (old,))
     session = session_of(life)
     await session.renew()
-    await session.save()
-    assert life.cookie.name == "KEEP"
+    await life.commit()
+    assert (life.cookie.name, events.told) == ("KEEP", [("renewed", "renew")])
 
 
 async def test_ambiguous_request_is_named_by_its_first_session(manager):

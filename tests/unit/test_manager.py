@@ -325,7 +325,8 @@ async def test_asynchronous_generator(make_manager):
         assert session.identifier.startswith("made-")
         again = begin(manager, "unknown")
         await again.load()
-        assert again.handle
+        assert again.handle is None
+        assert again.identifier.startswith("made-")
 
 
 @pytest.mark.parametrize("grace", [-1, float("nan"), "soon", True, 10**10], ids=repr)

@@ -91,7 +91,7 @@ async def test_what_is_no_owner(session, owner, said):
     assert await told(session.bind(owner)) == f"None: {said}"
 
 
-@pytest.mark.parametrize("name", ["identifier", "handle", "is_new", "created_at", "expires_at", "owner"])
+@pytest.mark.parametrize("name", ["identifier", "is_new", "created_at", "expires_at", "owner"])
 def test_what_is_not_loaded(memory, name):
     """Nothing is handed out that was not looked up; the error says how to."""
     manager = SessionManager(memory)
@@ -99,3 +99,9 @@ def test_what_is_not_loaded(memory, name):
     with pytest.raises(SessionNotLoadedError) as caught:
         getattr(session, name)
     assert str(caught.value) == "the session is not loaded yet: await session.load(), or any operation, first"
+
+
+def test_handle_of_what_is_not_loaded(memory):
+    """There is none yet: a log line may ask for it at any time."""
+    manager = SessionManager(memory)
+    assert session_of(arrive(manager, ("presented",))).handle is None

@@ -83,22 +83,34 @@ async def test_commit_points_survive_an_error_with_their_cookie(visit, manager, 
     assert "after" not in values
 
 
-async def test_saved_changes_survive_an_error(visit, manager):
-    """save() is a commit point."""
+async def test_saved_changes_survive_an_error(visit, manager, clock):
+    """save() is a commit point; a renewal waits for the headers, and is discarded (promise 5)."""
 
     async def failing(request: web.Request) -> web.Response:
         session = get_session(request)
         await session.set("saved", 1)
         await session.renew()
         await session.save()
+        ends.append(session.expires_at)
         await session.set("later", 1)
         await session.remove("saved")
         raise HandlerError
 
-    visitor = await visit(manager, failing=failing)
+    async def look(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.load()
+        ends.append(session.expires_at)
+        return web.Response()
+
+    ends: list[object] = []
+    visitor = await visit(manager, failing=failing, look=look)
+    await visitor.ask("/look")
+    clock.advance(60)
     response = await visitor.ask("/failing")
-    assert (response.status, identifier_in(response.headers)) == (500, visitor.identifier)
+    assert (response.status, identifier_in(response.headers)) == (500, None)
     assert await (await visitor.ask("/read")).json() == {"n": 1, "saved": 1}
+    await visitor.ask("/look")
+    assert len(set(ends)) == 1
 
 
 async def test_cancelled_handler_discards(visit, manager, store):

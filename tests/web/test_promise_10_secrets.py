@@ -89,11 +89,18 @@ async def test_identifier_is_in_no_exception_of_a_failing_store(visit, manager, 
     """Nor in what is logged about one, the traceback included."""
     caplog.set_level(logging.DEBUG)
     visitor = await visit(manager)
+    secrets: list[str | None] = []
     for operation, path in {"load": "read", "update": "do/set", "rotate": "do/rotate", "renew": "do/renew"}.items():
         store.fail(operation)
-        assert (await visitor.ask(f"/{path}")).status == 503
-    assert "session store: rotate" in caplog.text
-    assert visitor.identifier not in caplog.text
+        failed = await visitor.ask(f"/{path}")
+        assert failed.status == 503
+        secrets += [identifier_in(failed.headers, f"{COOKIE}-next"), visitor.identifier]
+        store.work()
+        assert (await visitor.ask("/do/increment")).status == 200  # the outage is over: the next one is logged anew
+        assert f"the session store fails: session store: {operation}" in caplog.text
+    for secret in filter(None, secrets):
+        assert secret not in caplog.text
+    assert len(set(secrets)) == 3  # the session's own, that of the rotation which may have landed, and none
 
 
 async def test_memory_store_has_no_identifiers(visit, make_manager):
@@ -174,7 +181,7 @@ async def test_every_operation_counts_as_use(visit, manager, use):
         assert (await visitor.ask("/x")).headers.getall("Vary") == ["Cookie"]
 
 
-@pytest.mark.parametrize("name", ["identifier", "handle", "is_new", "created_at", "expires_at", "owner"])
+@pytest.mark.parametrize("name", ["identifier", "is_new", "created_at", "expires_at", "owner"])
 async def test_every_property_counts_as_use(visit, manager, name):
     """Likewise for what a property told."""
 
@@ -184,6 +191,22 @@ async def test_every_property_counts_as_use(visit, manager, name):
 
     visitor = await visit(manager, x=handler)
     assert (await visitor.ask("/x")).headers.getall("Vary") == ["Cookie"]
+
+
+async def test_handle_is_no_use(visit, make_manager, store):
+    """Any log line may have it: it loads nothing, and the response may be shared as if nobody had looked."""
+    seen: list[str | None] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append(get_session(request).handle)
+        return web.Response()
+
+    for lazy in (False, True):
+        visitor = await visit(make_manager(lazy=lazy, rolling=True), x=handler)
+        store.calls.clear()
+        assert "Vary" not in (await visitor.ask("/x")).headers
+        assert store.counted == ({} if lazy else {"load": 1})
+        assert seen.pop() == (None if lazy else visitor.handle)
 
 
 @pytest.mark.parametrize("options", [{}, {"autostart": True}, {"lazy": True}], ids=str)

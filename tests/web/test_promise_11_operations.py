@@ -188,18 +188,28 @@ async def test_identifier_of_a_new_session_is_kept(visit, manager):
     assert len(set(seen)) == 1
 
 
-async def test_handle_of_a_new_session_is_kept(visit, manager):
-    """The handle of a session that is not there yet is the one that it will have; reading it starts nothing."""
-    seen: list[str] = []
+async def test_handle_of_a_new_session(visit, manager):
+    """There is none before the session is there; reading it starts nothing."""
+    seen: list[str | None] = []
 
     async def handler(request: web.Request) -> web.Response:
         session = get_session(request)
         seen.append(session.handle)
         if "start" in request.query:
             await session.renew()
+            seen.append(session.handle)
+            await session.save()
+            seen.append(session.handle)
+            await session.destroy(regenerate=False)
+            seen.append(session.handle)
+            await session.renew()
         return web.Response()
 
     visitor = await visit(manager, new=True, x=handler)
     assert identifier_in((await visitor.ask("/x")).headers) is None
     await visitor.ask("/x?start")
-    assert visitor.handle == seen[-1]
+    first = visitor.handle
+    await visitor.ask("/x")
+    assert seen[:3] == [None, None, None]
+    assert seen[4:] == [None, first]
+    assert seen[3] not in (None, first)
