@@ -90,17 +90,21 @@ class Driver:
         handles = [handle_of(spare) for spare in state.spares]
         try:
             if state.place is not None:
-                if state.place.handle not in handles:
+                if state.place.follows or state.place.handle not in handles:
                     await self._land(state, lambda: state.touch(self._clock()))
                     for handle in handles:
                         await self._store.destroy(handle)
                 state.settle()
                 return
         except LostError:
-            pass  # the rotation landed at this moment
+            pass  # a rotation landed: this one, or one that leaves the other no chance
+        sightings = [sighting for spare in state.spares if (sighting := await self._sight(state, spare))]
+        place = state.place
+        if place is not None and place.follows and all(sighting.handle != place.handle for sighting in sightings):
+            state.settle()  # it was another rotation, within whose grace the client still is
+            return
         news, state.news = state.news, []
         state.leave(values=False)
-        sightings = [sighting for spare in state.spares if (sighting := await self._sight(state, spare))]
         known, state.news = state.known, []
         state.arrive(sightings, self._clock())
         state.settle()

@@ -333,8 +333,13 @@ class SessionState:
         return Move(place.handle, identifier, new, draft, retired, self.view.values, self.view.sent(), reason)
 
     def touch(self, now: float) -> Update:
-        """Return a write that changes nothing but the version: what began before it cannot land any more."""
+        """Return a write that changes nothing but the version: what began before it cannot land any more.
+
+        :raises LostError: where the session is over, or was rotated, though the client's identifier still leads there.
+        """
         place, view = self._current(now), self.view
+        if place.follows:
+            raise LostError("rotated")
         draft = replace(place.record, version=place.record.version + 1)
         return Update(place.handle, draft, view.values, view.sent(), None)
 
