@@ -104,7 +104,7 @@ class Driver:
             state.settle()  # it was another rotation, within whose grace the client still is
             return
         news, state.news = state.news, []
-        state.leave(values=False)
+        state.leave(ABSENT, values=False)
         known, state.news = state.known, []
         state.arrive(sightings, self._clock())
         state.settle()
@@ -391,7 +391,7 @@ class Driver:
             await self._end_all(state, reason="bind")
             state.known = ()
         elif state.status is Status.ENDED:
-            state.leave(values=False)
+            state.leave(Status.ENDED, values=False)
         await self._begin_anew(state, owner, "bind")
 
     async def _let_go(self, state: SessionState, lost: LostError, owner: str) -> None:
@@ -406,7 +406,7 @@ class Driver:
             values = last is not None and not last.retired and last.owner in (None, owner)
         if not values:
             state.lost(lost.reason)
-        state.leave(values=values)
+        state.leave(RETIRED if lost.reason == "rotated" else Status.ENDED, values=values)
 
     async def _end_all(self, state: SessionState, *, reason: str) -> None:
         handles = dict.fromkeys([*state.known, *(() if state.place is None else (state.place.handle,))])

@@ -462,12 +462,15 @@ class SessionState:
             self.view.clear()
         self.news.append(News("rejected", handle, owner, reason))
 
-    def leave(self, *, values: bool) -> None:
-        """Let go of a session that was ended or rotated away, with or without the values that this request saw."""
+    def leave(self, status: Status, *, values: bool) -> None:
+        """Let go of a session that was ended or rotated away, with or without the values that this request saw.
+
+        :param status: what is true as long as no other session takes its place.
+        """
         seen = self.view.values
         self.view.clear()
         self.place, self.prospective, self._handed_out, self.is_new = None, None, False, True
-        self.status, self.cookie = ABSENT, KEEP
+        self.status, self.cookie = status, KEEP
         if values:
             for key, value in seen.items():
                 self.view.put(key, value)
