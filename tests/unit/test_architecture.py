@@ -72,7 +72,7 @@ def definitions(module: str) -> Iterator[tuple[str, ast.AST]]:
 
 
 def imported(module: str) -> set[str]:
-    """What a module imports, anywhere in it: modules of the package by their dotted paths in it, others as ``:name``."""
+    """What a module imports, anywhere in it: those of the package by their dotted paths, others as ``:name``."""
     package = module.removesuffix(".py").split("/")[:-1]
     found: set[str] = set()
     for node in ast.walk(ast.parse(SOURCES[module])):

@@ -56,7 +56,7 @@ class Cluster:
                 await pipe.close()
 
     async def _node_of(self, key: bytes) -> _Node:
-        """Return the master that holds a key's slot, and the batchers that lead there; asks again for an unknown slot."""
+        """Return the master that holds a key's slot; where none is known to, the cluster is asked again."""
         # Bytes are what the slot is computed from, whatever the client's type says. The node is the master.
         text: Any = key
         try:
