@@ -1,4 +1,4 @@
-"""Values to bytes and back, and the bytes of a whole session."""
+"""Values to bytes and back, and the bytes of a whole session. No pickle (promise 10)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Reading the session cookie from a request's headers, and writing it into a response's.
 
 aiohttp's and the standard library's cookie code decodes, unquotes and strips more than RFC 6265 allows and writes
-some attributes unchecked; a session cookie needs the exact rules.
+some attributes unchecked; a session cookie needs the exact rules. It is the one place that the secret goes to
+(promise 10).
 """
 
 from __future__ import annotations

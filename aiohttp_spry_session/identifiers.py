@@ -1,4 +1,4 @@
-"""Session identifiers: the secret in the cookie, and the handle that stands for it everywhere else."""
+"""Session identifiers: the secret in the cookie, and the handle that stands for it everywhere else (promise 10)."""
 
 from __future__ import annotations
 

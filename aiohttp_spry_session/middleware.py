@@ -110,6 +110,7 @@ class _Cycle:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Give the request its session, and commit or discard what the handler did with it (promise 8)."""
         sessions = _SESSIONS.setdefault(ref(request.writer, _forget), {})
         state = sessions.get(self._manager)
         if state is not None:
@@ -186,7 +187,7 @@ class _Cycle:
         return answer
 
     async def on_response_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Commit what is pending, then write the cookie: the last moment before the headers (promise 1, promise 7).
+        """Commit what is pending, then write the cookie: before the headers of every response (promise 1) (promise 7).
 
         Called for a second response of one request it knows that the first one never left, and does the same again.
         """

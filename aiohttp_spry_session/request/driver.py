@@ -90,17 +90,21 @@ class Driver:
         handles = [handle_of(spare) for spare in state.spares]
         try:
             if state.place is not None:
-                if state.place.handle not in handles:
+                if state.place.follows or state.place.handle not in handles:
                     await self._land(state, lambda: state.touch(self._clock()))
                     for handle in handles:
                         await self._store.destroy(handle)
                 state.settle()
                 return
         except LostError:
-            pass  # the rotation landed at this moment
-        news, state.news = state.news, []
-        state.leave(values=False)
+            pass  # a rotation landed: this one, or one that leaves the other no chance
         sightings = [sighting for spare in state.spares if (sighting := await self._sight(state, spare))]
+        place = state.place
+        if place is not None and place.follows and all(sighting.handle != place.handle for sighting in sightings):
+            state.settle()  # it was another rotation, within whose grace the client still is
+            return
+        news, state.news = state.news, []
+        state.leave(ABSENT, values=False)
         known, state.news = state.known, []
         state.arrive(sightings, self._clock())
         state.settle()
@@ -391,7 +395,7 @@ class Driver:
             await self._end_all(state, reason="bind")
             state.known = ()
         elif state.status is Status.ENDED:
-            state.leave(values=False)
+            state.leave(Status.ENDED, values=False)
         await self._begin_anew(state, owner, "bind")
 
     async def _let_go(self, state: SessionState, lost: LostError, owner: str) -> None:
@@ -406,7 +410,7 @@ class Driver:
             values = last is not None and not last.retired and last.owner in (None, owner)
         if not values:
             state.lost(lost.reason)
-        state.leave(values=values)
+        state.leave(RETIRED if lost.reason == "rotated" else Status.ENDED, values=values)
 
     async def _end_all(self, state: SessionState, *, reason: str) -> None:
         handles = dict.fromkeys([*state.known, *(() if state.place is None else (state.place.handle,))])

@@ -330,8 +330,13 @@ class SessionState:
         return Move(place.handle, identifier, new, draft, retired, self.view.values, self.view.sent(), reason)
 
     def touch(self, now: float) -> Update:
-        """Return a write that changes nothing but the version: what began before it cannot land any more."""
+        """Return a write that changes nothing but the version: what began before it cannot land any more.
+
+        :raises LostError: where the session is over, or was rotated, though the client's identifier still leads there.
+        """
         place, view = self._current(now), self.view
+        if place.follows:
+            raise LostError("rotated")
         draft = replace(place.record, version=place.record.version + 1)
         return Update(place.handle, draft, view.values, view.sent(), None)
 
@@ -452,12 +457,15 @@ class SessionState:
             self.view.clear()
         self.news.append(News("rejected", handle, owner, reason))
 
-    def leave(self, *, values: bool) -> None:
-        """Let go of a session that was ended or rotated away, with or without the values that this request saw."""
+    def leave(self, status: Status, *, values: bool) -> None:
+        """Let go of a session that was ended or rotated away, with or without the values that this request saw.
+
+        :param status: what is true as long as no other session takes its place.
+        """
         seen = self.view.values
         self.view.clear()
         self.place, self.prospective, self._handed_out, self.is_new = None, None, False, True
-        self.status, self.cookie = ABSENT, KEEP
+        self.status, self.cookie = status, KEEP
         if values:
             for key, value in seen.items():
                 self.view.put(key, value)

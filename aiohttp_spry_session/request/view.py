@@ -14,8 +14,8 @@ from ..record import SessionRecord
 
 __all__ = ["Sent", "View", "merged"]
 
-Sent = tuple[int, Mapping[str, bytes | None]]
-"""Which changes went to the store, and the view's revision at that time."""
+Sent = int
+"""The view's revision at the time when its changes went to the store."""
 
 
 class View:
@@ -24,7 +24,7 @@ class View:
     :param limit: the largest payload in bytes; ``None``: no limit.
     """
 
-    __slots__ = ("_bound", "_limit", "_revision", "_stored", "_sum", "changes", "values")
+    __slots__ = ("_bound", "_limit", "_revision", "_stored", "_sum", "_touched", "changes", "values")
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
@@ -36,6 +36,8 @@ class View:
         """The length of the stored payload; 0 while there is none."""
         self._revision = 0
         """Counts what is changed, so that a landing knows whether anything was meanwhile."""
+        self._touched: dict[str, int] = {}
+        """The revision at which each key was last changed."""
         self._bound = 0
         """What was put since the last commit takes no more bytes than this."""
         self._sum: int | None = None
@@ -46,14 +48,14 @@ class View:
         if self._limit is not None:
             self._check_size(key, value, self._limit)
         self.changes[key] = self.values[key] = value
-        self._revision += 1
+        self._revision = self._touched[key] = self._revision + 1
 
     def drop(self, key: str, *, forget: bool) -> None:
         """Remove a key; with ``forget`` nothing is to be stored of that, since the key never was."""
         before = self.values.pop(key, None)
         if before is not None and self._sum is not None:
             self._sum -= entry_size(key, before)
-        self._revision += 1
+        self._revision = self._touched[key] = self._revision + 1
         if forget:
             self.changes.pop(key, None)
         else:
@@ -61,7 +63,7 @@ class View:
 
     def sent(self) -> Sent:
         """Return what goes to the store now; :meth:`landed` wants it back."""
-        return self._revision, dict(self.changes)
+        return self._revision
 
     def packed(self, values: dict[str, bytes]) -> bytes:
         """Return the payload of values; one that became too large when ``max_bytes`` was lowered may still shrink.
@@ -75,7 +77,7 @@ class View:
 
     def landed(self, record: SessionRecord, values: dict[str, bytes], sent: Sent) -> None:
         """Take over what was stored. What was sent is no change any more, unless it was changed again meanwhile."""
-        revision, changes = sent
+        revision, touched = sent, self._touched
         self._stored = len(record.payload)
         if revision == self._revision:  # nothing was changed meanwhile: all that the request sees is stored
             self.changes.clear()
@@ -83,8 +85,10 @@ class View:
             if values is not self.values:
                 self._see(values)
         else:
-            self.changes = {key: value for key, value in self.changes.items() if changes.get(key, ...) != value}
-            self._see(merged(unpack(record.payload), self.changes))
+            since = {key: value for key, value in self.changes.items() if touched[key] > revision}
+            stored = unpack(record.payload)  # ``values`` may be those that the request changed
+            self.changes = {key: value for key, value in since.items() if stored.get(key) != value}
+            self._see(merged(stored, self.changes))
 
     def refreshed(self, record: SessionRecord) -> None:
         """Take over a newer stored state, and make the changes on it (promise 2); ``ValueError`` for a corrupt one."""

@@ -74,7 +74,7 @@ class Trails:
         """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
 
         A live record is fenced first, by taking its place as a retired one that leads nowhere: so a rotation that runs
-        at the same time either sees it gone, or is seen and followed (promise 3: a logout always logs out).
+        at the same time either sees it gone, or is seen and followed: a logout always logs out (promise 3).
         """
         passed: list[str] = []
         fence: Ended | None = None

@@ -56,6 +56,7 @@ class Cluster:
             await node.pipes.close()
 
     async def _node_of(self, key: bytes) -> _Node:
+        """Return the master that holds a key's slot; where none is known to, the cluster is asked again."""
         # Bytes are what the slot is computed from, whatever the client's type says. The node is the master.
         text: Any = key
         try:

@@ -1,4 +1,7 @@
-"""The contract of :class:`~aiohttp_spry_session.SessionAdapter` as tests. Needs pytest and pytest-asyncio."""
+"""The contract of :class:`~aiohttp_spry_session.SessionAdapter` as tests: the same everywhere (promise 11).
+
+Needs pytest and pytest-asyncio.
+"""
 
 import pytest
 

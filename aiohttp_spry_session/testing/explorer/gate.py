@@ -150,6 +150,7 @@ class Gate(SessionAdapter):
         record: SessionRecord | None = None,
         new: str = "",
     ) -> T:
+        """Make a call when it is its turn, and note what came of it."""
         actor = ACTOR.get()
 
         async def carry_out() -> T:
