@@ -80,7 +80,7 @@ def told(state: SessionState) -> str:
         parts.append(state.cookie.name.lower())
     if state.spare_cookie.name != "KEEP":
         parts.append(f"next-{state.spare_cookie.name.lower()}")
-    if state.is_pending(NOW, last=True):
+    if state.has_changes or state._extension(NOW):
         parts.append("pending")
     parts.extend(f"{key}={value.decode()}" for key, value in sorted(state.view.values.items()))
     parts.extend(f"{news.name}:{news.reason}" for news in state.news)
