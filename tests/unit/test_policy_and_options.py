@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aiohttp_spry_session import (
     JSONCodec,
     MemorySessionAdapter,
+    SessionError,
     SessionManager,
     SessionRecord,
     SQLiteSessionAdapter,
@@ -20,6 +21,8 @@ from aiohttp_spry_session import (
 )
 from aiohttp_spry_session.options import read_lifetime
 from aiohttp_spry_session.policy import Policy, to_datetime
+
+from ..support import arrive, session_of
 
 DEFAULTS = {
     "name": "SPRY_SESSION_ID",
@@ -167,11 +170,20 @@ def test_other_options(options, told):
         SessionManager(**options)
 
 
-def test_name_and_value_within_4096_bytes():
+async def test_name_and_value_within_4096_bytes():
     """A generator may not return more than fits beside the cookie's name; a name has to leave room."""
     with pytest.raises(ValueError, match="name must leave room"):
         SessionManager(name="x" * 2044)
     SessionManager(name="x" * 2043)  # with "-next" that is half of them
+    for length, fits in ((4090, True), (4091, False)):
+        manager = SessionManager(name="s", identifier_generator=lambda length=length: "i" * length)
+        session = session_of(arrive(manager, ()))
+        if fits:
+            await session.load()
+            assert len("s-next" + session.identifier) == 4096
+        else:
+            with pytest.raises(SessionError, match="at most 4090 of them"):
+                await session.load()
 
 
 def policy(**options: object) -> Policy:
