@@ -25,7 +25,7 @@ from .record import SessionRecord
 from .request.arrival import Place
 from .request.driver import Driver, report_corrupt
 from .request.state import SessionState
-from .session import Session, check_owner
+from .session import Session, check_not_over, check_owner
 from .store.guard import GuardedStore
 from .store.trails import Trails
 
@@ -226,12 +226,14 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         :raises NotImplementedError: where the adapter keeps no index of owners.
+        :raises SessionEndedError: where ``keep`` has ended, or was rotated away; nothing is ended then.
         """
         check_owner(owner)
         if keep is not None:
             if not isinstance(keep, Session):
                 raise ValueError(f"keep must be the Session that is to live on, not a {type(keep).__name__}")
             await keep.load()
+            check_not_over(keep)
         ended = 0
         # A second look, for what a rotation moved out of sight of the first.
         for _ in range(2):

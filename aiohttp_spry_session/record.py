@@ -47,6 +47,7 @@ class Successor(msgspec.Struct, array_like=True, frozen=True):
 
     handle: str
     grace_until: float
+    """In Unix seconds; 0: not for a moment, whatever anybody's clock says (promise 3)."""
 
 
 _encode_successor = msgspec.msgpack.Encoder().encode
@@ -59,7 +60,7 @@ def retire(record: SessionRecord, handle: str, *, now: float, grace: float = 0.0
     It holds none of the session's data, and leaves the store after 60 s, or after ``grace`` seconds if that is longer.
     """
     return SessionRecord(
-        payload=_encode_successor(Successor(handle, now + grace)),
+        payload=_encode_successor(Successor(handle, now + grace if grace else 0.0)),
         version=record.version,
         created_at=record.created_at,
         expires_at=now + max(RETIRED_SECONDS, grace),

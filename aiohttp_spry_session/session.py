@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
 from .codec import Codec
-from .exceptions import SessionNotLoadedError, SessionValueError
+from .exceptions import SessionEndedError, SessionNotLoadedError, SessionValueError
 from .keys import SessionKey, key_name
 from .options import read_lifetime
 from .policy import to_datetime
 from .request.driver import Driver, check_loaded
-from .request.state import UNLOADED, SessionState
+from .request.state import RETIRED, UNLOADED, SessionState, Status
 
 __all__ = ["Session"]
 
@@ -336,6 +336,13 @@ def _unstorable(name: str, error: Exception) -> SessionValueError:
 
 def _unreadable(name: str, error: Exception) -> SessionValueError:
     return SessionValueError(f"the stored value of {name!r} cannot be read: {error}", key=name)
+
+
+def check_not_over(session: Session) -> None:
+    """Raise ``SessionEndedError`` where a session that was there has ended or was rotated away."""
+    state = session._state  # noqa: SLF001 - of this module
+    if state.status is RETIRED or state.status is Status.ENDED:
+        raise SessionEndedError(state.why_over())
 
 
 def check_owner(owner: str) -> str:

@@ -54,7 +54,7 @@ def test_retired_record(grace, remembered):
     assert retired.owner is None
     assert b"payload" not in retired.payload
     successor = successor_of(retired)
-    assert (successor.handle, successor.grace_until) == ("new", 100.0 + grace)
+    assert (successor.handle, successor.grace_until) == ("new", 100.0 + grace if grace else 0.0)
     assert RETIRED_SECONDS == 60.0
     assert retire(RECORD, "new", now=100.0) == retire(RECORD, "new", now=100.0, grace=0.0)
 
