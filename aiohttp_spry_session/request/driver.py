@@ -98,7 +98,8 @@ class Driver:
                 return
         except LostError:
             pass  # a rotation landed: this one, or one that leaves the other no chance
-        sightings = [sighting for spare in state.spares if (sighting := await self._sight(state, spare))]
+        spares = await self._successors(state)
+        sightings = [sighting for spare in spares if (sighting := await self._sight(state, spare))]
         place = state.place
         if place is not None and place.follows and all(sighting.handle != place.handle for sighting in sightings):
             state.settle()  # it was another rotation, within whose grace the client still is
@@ -110,9 +111,24 @@ class Driver:
         state.settle()
         if state.place is None:
             state.news = news
-        else:
+        elif not state.place.follows:  # else another request rotated it by the clock, and wrote the newer cookie
             state.cookie = CookieAction.SEND
         state.known = [*known, *state.known]
+
+    async def _successors(self, state: SessionState) -> list[str]:
+        """Return the spare identifiers that may have taken over from the one before them.
+
+        Where that one says that another took over, what a rotation left half-way is nobody's, and is removed.
+        """
+        passed = [
+            past for identifier in state.presented for past in (await self._trails.trail(handle_of(identifier)))[1:]
+        ]
+        if not passed:
+            return list(state.spares)
+        for spare in state.spares:
+            if handle_of(spare) not in passed:
+                await self._store.destroy(handle_of(spare))
+        return [spare for spare in state.spares if handle_of(spare) in passed]
 
     async def load(self, state: SessionState) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""

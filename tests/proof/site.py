@@ -10,7 +10,6 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 
 from aiohttp_spry_session import Session, SessionAdapter, SessionManager, get_session, session_middleware
 from aiohttp_spry_session.codec import unpack
@@ -18,6 +17,7 @@ from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer.gate import Call, Gate
 from aiohttp_spry_session.testing.explorer.operations import CANARY, VALUES, Operation, Scene
+from aiohttp_spry_session.testing.explorer.requests import bare_request
 
 from ..support import arrive, session_of
 
@@ -95,9 +95,8 @@ class Site:
             return web.Response()
 
         headers = {"Cookie": f"{self.manager.name}={self.cookie}"} if self.cookie else {}
-        request = make_mocked_request("GET", "/", headers=headers)
         try:
-            response = await session_middleware(self.manager)(request, handler)
+            response = await session_middleware(self.manager)(bare_request(headers), handler)
         except web.HTTPException as error:
             response = error
         except asyncio.CancelledError:

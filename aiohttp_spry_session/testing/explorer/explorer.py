@@ -32,13 +32,21 @@ class Explorer:
         ``"retired"``: it has just been rotated, with or without a grace, and the actors at odd places (the first, the
         third) present the old one.
     :param processes: how many processes the actors are spread over; these share nothing but the store.
+    :param skew: by how many seconds the clock of every second process is ahead of the others' (two processes then,
+        unless more are asked for). With a minute or more, for which a rotated-away identifier is remembered, the one
+        law is left that no difference of clocks may break: what was rotated away without a grace never leads in.
     :param options: options of the :class:`~aiohttp_spry_session.SessionManager`, such as ``lazy=True``.
     """
 
-    def __init__(self, adapter: SessionAdapter, *, start: Start = "live", processes: int = 1, **options: Any) -> None:
+    def __init__(
+        self, adapter: SessionAdapter, *, start: Start = "live", processes: int = 1, skew: float = 0.0, **options: Any
+    ) -> None:
         if adapter.expiration is None:
             raise ValueError("the explorer needs an adapter whose sessions expire")
-        self._stage = Stage(adapter, life=adapter.expiration, start=start, processes=processes, options=options)
+        processes = max(processes, 2) if skew else processes
+        self._stage = Stage(
+            adapter, life=adapter.expiration, start=start, processes=processes, options=options, skew=skew
+        )
 
     async def explore(self, *names: str, limit: int | None = None) -> int:
         """Try every order for the actors that do these operations; return how many orders there are.

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ...adapter import SessionAdapter
 from ...record import SessionRecord
 
-__all__ = ["ACTOR", "Call", "Gate", "Scheduler"]
+__all__ = ["ACTOR", "Call", "Gate", "Lost", "Scheduler"]
 
 T = TypeVar("T")
+
+Lost = Literal["", "before", "after"]
+"""Whether the answer of an actor's first rotation is lost, and if so, before or after it took effect."""
 
 ACTOR: ContextVar[str] = ContextVar("actor", default="")
 """Which actor the running task is; the calls of a task that is none are not held up."""
@@ -106,6 +109,9 @@ class Scheduler:
 class Gate(SessionAdapter):
     """An adapter in front of another one: each call is a step of the scheduler.
 
+    The adapter reads the time of the process whose call it carries out: ``clocks`` has those of the actors. Answers that
+    are in ``lost`` do not arrive: they are a ``TimeoutError``.
+
     A method that the adapter leaves to its base class is broken up into the calls which the base class makes of it,
     for these are what other requests can come between.
     """
@@ -115,6 +121,8 @@ class Gate(SessionAdapter):
         self._adapter = adapter
         self.scheduler: Scheduler | None = None
         self.calls: list[Call] = []
+        self.clocks: dict[str, Callable[[], float]] = {}
+        self.lost: dict[str, Lost] = {}
         self._composing: set[str] = set()
 
     async def load(self, handle: str) -> SessionRecord | None:
@@ -152,17 +160,24 @@ class Gate(SessionAdapter):
     ) -> T:
         """Make a call when it is its turn, and note what came of it."""
         actor = ACTOR.get()
+        composing = actor in self._composing
+        lost: Lost = self.lost.pop(actor, "") if method == ("update" if composing else "rotate") else ""
 
         async def carry_out() -> T:
             outcome: object = None
+            self._adapter.clock = self.clocks.get(actor, self.clock)
             try:
+                if lost == "before":
+                    raise TimeoutError
                 result = await call()
                 outcome = result
             except Exception as error:
                 outcome = error
                 raise
             finally:
-                self._note(Call(actor, method, handle, outcome, self.clock(), record, new, actor in self._composing))
+                self._note(Call(actor, method, handle, outcome, self.clock(), record, new, composing))
+            if lost:
+                raise TimeoutError
             return result
 
         if not actor or self.scheduler is None:
@@ -174,8 +189,17 @@ class Gate(SessionAdapter):
     ) -> T:
         actor = ACTOR.get()
         self._composing.add(actor)
+        begun = len(self.calls)
         try:
             result = await steps
+        except TimeoutError:
+            landed = any(
+                call.inner and call.actor == actor and call.method == "update" and call.outcome is True
+                for call in self.calls[begun:]
+            )
+            if landed:
+                self._note(Call(actor, method, handle, True, self.clock(), record, new))
+            raise
         finally:
             self._composing.discard(actor)
         self._note(Call(actor, method, handle, result, self.clock(), record, new))

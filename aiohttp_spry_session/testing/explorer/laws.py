@@ -8,6 +8,7 @@ from typing import Any
 
 from ...events import SessionEvent
 from ...identifiers import handle_of
+from ...record import RETIRED_SECONDS
 from .gate import Call
 from .operations import CANARY, Kind, Operation, Values
 from .story import BrokenLawError, Story
@@ -27,6 +28,14 @@ class Answer:
     result: Any = None
     cookie: str | None = None
     """The identifier that the response sets; empty where it removes the cookie."""
+    left: int = 0
+    """How many store calls had come back when its headers left."""
+    spare: str | None = None
+    """The identifier that is set beside the cookie, while nobody knows which counts; empty where it is removed."""
+    doubted: str | None = None
+    """The one that its first response set so, if a rotation's answer was lost."""
+    came_again: bool = False
+    """Whether it was answered 503 for that, and came again."""
     events: list[SessionEvent] = field(default_factory=list)
 
     def was_told(self, *reasons: str) -> bool:
@@ -50,6 +59,10 @@ class History:
     """The values of the live record under each handle that was ever written, or ``None``."""
     probes: Mapping[str, Any]
     """What a last request reads of the canary, by the identifier that it presents."""
+    elsewhere: Mapping[str, Any] = field(default_factory=dict)
+    """The same, in another process, whose clock differs."""
+    skew: float = 0.0
+    """By how many seconds."""
 
     @property
     def rolling(self) -> bool:
@@ -73,14 +86,23 @@ def check(history: History) -> None:
     story.enter("", history.setup, history.began)
     for answer in history.answers.values():
         story.enter(answer.actor, answer.operation, answer.began)
-    for call in history.calls:
+    alive: dict[str, bool] = {}
+    for position, call in enumerate(history.calls, start=1):
         story.take(call)
+        for answer in history.answers.values():
+            if answer.left == position:
+                alive[answer.actor] = _leads(answer, story, history)
+    if abs(history.skew) >= RETIRED_SECONDS:
+        _check_old_identifiers(history, story)
+        return
     for answer in history.answers.values():
         _check_status(answer)
         _check_acknowledged(answer, story)
-        _check_cookie(answer, story, history)
+        _check_cookie(answer, story, history, alive.get(answer.actor, True))
         _check_rotation(answer, story)
-    _check_canary(history)
+    for answer in history.answers.values():
+        _check_doubt(answer, story, history)
+    _check_canary(history, story)
     _check_stored(history, story)
     _check_probes(history, story)
     _check_browser(history, story)
@@ -107,6 +129,8 @@ def _check_acknowledged(answer: Answer, story: Story) -> None:
     else:
         expected = [operation.apply(dict(seen), name) for seen in part.looks if _leaves(operation, seen, name)]
         expected += [None] if answer.was_told() else []
+    if operation.lost and answer.was_told():
+        expected.append(None)  # the second request came too late for a session that others ended or moved on
     if answer.result not in expected:
         raise BrokenLawError("no lost update", f"{name} returned {answer.result!r}, and could return {expected!r}")
 
@@ -118,26 +142,64 @@ def _leaves(operation: Operation, values: Values, actor: str) -> bool:
     return after == values
 
 
-def _check_cookie(answer: Answer, story: Story, history: History) -> None:
-    """Only who starts, renews, rotates or destroys a session writes its cookie, and then does."""
+def _written(answer: Answer, story: Story, history: History) -> str | None:
+    """Return the handle that the response's cookie should have."""
+    wrote = None
+    for call in story.actors[answer.actor].landed:
+        if call.method == "create":
+            wrote = call.handle
+        elif call.method == "rotate":
+            wrote = call.new
+        elif (answer.operation.extends or history.rolling) and call.handle == handle_of(answer.presented):
+            wrote = call.handle
+    return wrote
+
+
+def _check_cookie(answer: Answer, story: Story, history: History, leads: bool) -> None:
+    """Only who starts, renews, rotates or destroys a session writes its cookie, and then does; unless it moved on."""
     part, operation, name = story.actors[answer.actor], answer.operation, answer.actor
     if answer.cookie == "":
         if not operation.ends:
             raise BrokenLawError("no clobbered cookie", f"{name}'s response removes the cookie")
         return
-    wrote = None
-    for call in part.landed:
-        if call.method == "create":
-            wrote = call.handle
-        elif call.method == "rotate":
-            wrote = call.new
-        elif (operation.extends or history.rolling) and call.handle == handle_of(answer.presented):
-            wrote = call.handle
+    wrote = _written(answer, story, history)
     sent = None if answer.cookie is None else handle_of(answer.cookie)
     if sent is not None and not part.landed:
         raise BrokenLawError("no clobbered cookie", f"{name}'s response carries a cookie, and it wrote nothing")
-    if sent != wrote and not (sent is None and history.rolling):
+    if sent is not None and not leads:
+        raise BrokenLawError("no clobbered cookie", f"{name}'s response carries a cookie that leads nowhere any more")
+    if sent != wrote and not (sent is None and (history.rolling or not leads or history.is_late)):
         raise BrokenLawError("no clobbered cookie", f"{name}'s response carries the cookie of {sent} and not {wrote}")
+
+
+def _leads(answer: Answer, story: Story, history: History) -> bool:
+    """Whether, at this moment, the cookie that a response should carry is that of a session which is still there."""
+    cell = story.cells.get(_written(answer, story, history) or "")
+    return cell is None or cell.live
+
+
+def _check_doubt(answer: Answer, story: Story, history: History) -> None:
+    """A rotation whose answer was lost logs nobody out: the next request settles it, and goes on with the session."""
+    if not answer.operation.lost:
+        return
+    if answer.doubted and answer.spare != "":
+        raise BrokenLawError("an outage logs nobody out", f"{answer.actor}'s spare cookie stays")
+    disturbed = history.is_late or any(
+        other is not answer and (other.operation.moves or other.operation.ends) for other in history.answers.values()
+    )
+    if answer.came_again and answer.result is None and not disturbed:
+        raise BrokenLawError("an outage logs nobody out", f"{answer.actor} is logged out by the answer that was lost")
+
+
+def _check_old_identifiers(history: History, story: Story) -> None:
+    """However the clocks differ: what was rotated away without a grace never leads in."""
+    for probes in (history.probes, history.elsewhere):
+        for identifier, read in probes.items():
+            cell = story.cells.get(handle_of(identifier))
+            while cell is not None and not cell.live and cell.successor and cell.graced:
+                cell = story.cells.get(cell.successor)
+            if read is not None and (cell is None or not cell.live):
+                raise BrokenLawError("no resurrection", f"a last request read {read!r}")
 
 
 def _check_rotation(answer: Answer, story: Story) -> None:
@@ -160,11 +222,19 @@ def _check_stored(history: History, story: Story) -> None:
             raise BrokenLawError(law, f"the store holds {stored!r} under {handle}, and not {expected!r}")
 
 
-def _check_canary(history: History) -> None:
-    """Of a session there is exactly one, wherever it was rotated, and none once anybody has ended it."""
-    alive = [handle for handle, values in history.stored.items() if values is not None and CANARY in values]
-    if len(alive) > 1:
-        raise BrokenLawError("one successor", f"the session lives under {len(alive)} handles")
+def _check_canary(history: History, story: Story) -> None:
+    """Of a session there is exactly one, wherever it was rotated, and none once anybody has ended it.
+
+    A ``bind`` that came too late for it has one of its own, with the same values.
+    """
+    origins = [
+        story.cells[handle].origin if handle in story.cells else story.origin
+        for handle, values in history.stored.items()
+        if values is not None and CANARY in values
+    ]
+    if len(set(origins)) < len(origins):
+        raise BrokenLawError("one successor", f"the session lives under {len(origins)} handles")
+    alive = story.origin in origins
     for answer in history.answers.values():
         if answer.operation.ends and alive and not history.has_forgotten:
             raise BrokenLawError("a logout logs out", f"{answer.actor} has ended the session, and it lives")
@@ -175,7 +245,7 @@ def _check_canary(history: History) -> None:
 
 def _check_probes(history: History, story: Story) -> None:
     """An identifier leads to the session only while it is its own, or within its grace."""
-    for identifier, read in history.probes.items():
+    for identifier, read in [*history.probes.items(), *history.elsewhere.items()]:
         cell = story.follow(handle_of(identifier), history.now)
         expected = None if cell is None else cell.values.get(CANARY)
         if read != expected:
@@ -188,7 +258,10 @@ def _check_browser(history: History, story: Story) -> None:
     Two cases are left out: a request that arrived under a rotated-away identifier and asked for a session of its own,
     and a response that is overtaken by that of a later rotation, which no server can prevent.
     """
-    if history.is_late or not any(values and CANARY in values for values in history.stored.values()):
+    alive = [handle for handle, values in history.stored.items() if values and CANARY in values]
+    if history.is_late or not any(
+        handle in story.cells and story.cells[handle].origin == story.origin for handle in alive
+    ):
         return
     writers = [answer for answer in history.answers.values() if answer.cookie and answer.operation.kind is Kind.REQUEST]
     for last in writers:
@@ -201,13 +274,15 @@ def _check_browser(history: History, story: Story) -> None:
 
 
 def _is_overtaken(last: Answer, history: History) -> bool:
-    """Whether another request has rotated away what this one's response says."""
+    """Whether another request has rotated away what this one's response says, after it left."""
     return any(
         call.method == "rotate" and call.outcome is True and call.handle == handle_of(last.cookie or "")
-        for call in history.calls
+        for call in history.calls[last.left :]
     )
 
 
 def _asked_for_its_own(answer: Answer, story: Story) -> bool:
     created = story.actors[answer.actor].landed[-1].method == "create"
+    if created and answer.operation.binds:
+        return True  # and is signed in there
     return created and answer.was_told("retired") and (answer.operation.moves or answer.operation.extends)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...manager import SessionManager
 from ...session import Session
+from .gate import Lost
 
 __all__ = ["CANARY", "OPERATIONS", "VALUES", "Kind", "Operation", "Scene"]
 
@@ -62,6 +63,9 @@ class Operation:
     :param rolling: the managers renew sessions by themselves.
     :param ends: it ends the session, wherever that has gone.
     :param grace: seconds for which the identifier that it replaces still leads to the session.
+    :param binds: where it lost its session, it starts one of its own.
+    :param later: its response goes through a slow outer middleware: others come between the handler and the headers.
+    :param lost: what becomes of the answer of its rotation; a second request, with both cookies, goes on from there.
     :param counts: it returns how many sessions it ended, or nothing, which the laws do not foretell.
     """
 
@@ -77,6 +81,9 @@ class Operation:
     rolling: bool = False
     ends: bool = False
     grace: float = 0.0
+    binds: bool = False
+    later: bool = False
+    lost: Lost = ""
     counts: bool = False
 
 
@@ -137,6 +144,16 @@ async def _set_and_rotate_with_grace(session: Session, scene: Scene) -> None:
     await session.rotate(grace=60)
 
 
+async def _rotate(session: Session, scene: Scene) -> Any:
+    await session.rotate()
+    return await session.get(CANARY)
+
+
+async def _renew_and_increment(session: Session, scene: Scene) -> Any:
+    await session.renew()
+    return await session.increment("count")
+
+
 _ALL = [
     Operation("read", _read, _apply_read, changes=False),
     Operation("set", _set, _apply_set),
@@ -161,7 +178,7 @@ _ALL = [
         moves=True,
         grace=60.0,
     ),
-    Operation("bind", lambda session, scene: session.bind(scene.owner), atomic=True, moves=True, extends=True),
+    Operation("bind", lambda session, scene: session.bind(scene.owner), moves=True, extends=True, binds=True),
     Operation("destroy", lambda session, scene: session.destroy(), ends=True),
     Operation("destroy for good", lambda session, scene: session.destroy(regenerate=False), ends=True),
     Operation("revoke", outside=lambda scene: scene.manager.revoke(scene.handle), ends=True, counts=True),
@@ -184,6 +201,31 @@ _ALL = [
     Operation("set, renew", _set_and_renew, _apply_set, extends=True),
     Operation("set, rotate", _set_and_rotate, _apply_set, atomic=True, moves=True),
     Operation("set, rotate with grace", _set_and_rotate_with_grace, _apply_set, atomic=True, moves=True, grace=60.0),
+    Operation("renew, headers later", lambda session, scene: session.renew(), extends=True, later=True),
+    Operation("rolling, headers later", _read, _apply_read, rolling=True, extends=True, changes=False, later=True),
+    Operation(
+        "renew, increment, headers later", _renew_and_increment, _apply_increment, atomic=True, extends=True, later=True
+    ),
+    Operation("rotate, headers later", lambda session, scene: session.rotate(), atomic=True, moves=True, later=True),
+    Operation(
+        "rotate with grace, headers later",
+        lambda session, scene: session.rotate(grace=60),
+        changes=False,
+        atomic=True,
+        moves=True,
+        grace=60.0,
+        later=True,
+    ),
+    Operation(
+        "bind, headers later",
+        lambda session, scene: session.bind(scene.owner),
+        moves=True,
+        extends=True,
+        binds=True,
+        later=True,
+    ),
+    Operation("rotate, never arrived", _rotate, _apply_read, changes=False, atomic=True, moves=True, lost="before"),
+    Operation("rotate, answer lost", _rotate, _apply_read, changes=False, atomic=True, moves=True, lost="after"),
 ]
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}

@@ -9,18 +9,19 @@ from http.cookies import SimpleCookie
 from typing import Any, Literal
 
 from aiohttp import hdrs, web
-from aiohttp.test_utils import make_mocked_request
+from aiohttp.typedefs import Handler
 
 from ...adapter import SessionAdapter
 from ...codec import unpack
 from ...events import SessionEvent
 from ...identifiers import generate_identifier, handle_of
 from ...manager import SessionManager, requests_of
-from ...middleware import get_session, session_middleware
+from ...middleware import get_session, setup
 from ..clock import FakeClock
 from .gate import ACTOR, Gate, Scheduler
 from .laws import Answer, History
-from .operations import VALUES, Kind, Operation, Scene, Values
+from .operations import CANARY, VALUES, Kind, Operation, Scene, Values
+from .requests import bare_request
 
 __all__ = ["Stage", "Start"]
 
@@ -38,6 +39,16 @@ def _fill(values: Values, actor: str) -> None:
     values.update(VALUES)
 
 
+def _application(manager: SessionManager) -> web.Application:
+    app = web.Application()
+    setup(app, manager)
+    return app
+
+
+async def _pass_by() -> None:
+    """Nothing but others' turn."""
+
+
 class Stage:
     """Where schedules are played; the store keeps nothing of one when it is cleaned.
 
@@ -45,7 +56,14 @@ class Stage:
     """
 
     def __init__(
-        self, adapter: SessionAdapter, *, life: float, start: Start, processes: int, options: Mapping[str, Any]
+        self,
+        adapter: SessionAdapter,
+        *,
+        life: float,
+        start: Start,
+        processes: int,
+        options: Mapping[str, Any],
+        skew: float = 0.0,
     ) -> None:
         self._adapter = adapter
         self._life = life
@@ -53,6 +71,9 @@ class Stage:
         self._processes = processes
         self._options = options
         self._clock = FakeClock()
+        self._skew = skew
+        self._scheduler: Scheduler | None = None
+        self._apps: dict[SessionManager, web.Application] = {}
         self._gate = Gate(adapter)
         self._managers: list[SessionManager] = []
         self._answers: dict[str, Answer] = {}
@@ -61,8 +82,9 @@ class Stage:
         """Let each actor do its operation, in an order that the scheduler chooses."""
         rolling = any(operation.rolling for operation in operations.values())
         self._gate = Gate(self._adapter)
-        self._managers = [self._manager(rolling=rolling) for _ in range(self._processes)]
-        self._adapter.clock = self._clock
+        self._managers = [self._manager(number, rolling=rolling) for number in range(self._processes)]
+        self._apps = {manager: _application(manager) for manager in self._managers}
+        self._adapter.clock = self._gate.clock = self._clock
         began = self._clock.now
         owner = generate_identifier()
         old, current = await self._set_up(owner)
@@ -74,12 +96,17 @@ class Stage:
                 presented = generate_identifier()
             self._answers[actor] = Answer(actor, operation, self._clock.now, presented)
             scene = Scene(actor, manager, handle_of(presented), owner)
+            self._gate.clocks[actor] = self._time_of(number)
+            self._gate.lost[actor] = operation.lost
             acts[actor] = partial(self._act, self._answers[actor], scene, scheduler)
-        self._gate.scheduler = scheduler
+        self._gate.scheduler = self._scheduler = scheduler
         await scheduler.run(acts)
-        self._gate.scheduler = None
+        self._gate.scheduler = self._scheduler = None
+        self._adapter.clock = self._clock
         calls = list(self._gate.calls)
-        identifiers = {old, current, *(answer.cookie for answer in self._answers.values() if answer.cookie)}
+        answers = self._answers.values()
+        identifiers = dict.fromkeys([old, current])
+        identifiers.update(dict.fromkeys(value for each in answers for value in (each.cookie, each.doubted) if value))
         return History(
             setup=Operation("set up", apply=_fill, grace=_GRACE if self._start == "grace" else 0.0),
             presented=current,
@@ -89,7 +116,11 @@ class Stage:
             answers=self._answers,
             calls=calls,
             stored={handle: await self._stored(handle) for handle in self._handles()},
-            probes={identifier: await self._probe(identifier) for identifier in identifiers},
+            probes={identifier: await self._probe(identifier, self._managers[0]) for identifier in identifiers},
+            elsewhere={identifier: await self._probe(identifier, self._managers[-1]) for identifier in identifiers}
+            if self._skew
+            else {},
+            skew=self._skew,
         )
 
     def tell(self) -> str:
@@ -112,9 +143,14 @@ class Stage:
         for handle in self._handles():
             await self._adapter.destroy(handle)
 
-    def _manager(self, *, rolling: bool) -> SessionManager:
+    def _time_of(self, actor: int) -> Callable[[], float]:
+        """Return the clock of an actor's process: those of every second one are ahead."""
+        ahead = self._skew * (actor % self._processes % 2)
+        return self._clock if not ahead else lambda: self._clock.now + ahead
+
+    def _manager(self, number: int, *, rolling: bool) -> SessionManager:
         options: dict[str, Any] = {"timeout": None, "rolling": rolling, **self._options}
-        manager = SessionManager(self._gate, clock=self._clock, **options)
+        manager = SessionManager(self._gate, clock=self._time_of(number), **options)
         for name in ("created", "renewed", "rotated", "destroyed", "rejected"):
             getattr(manager, f"on_{name}").append(self._note)
         return manager
@@ -155,15 +191,34 @@ class Stage:
             answer.result = await answer.operation.run(get_session(request), scene)
             return web.Response()
 
-        request = make_mocked_request("GET", "/", headers={hdrs.COOKIE: f"{scene.manager.name}={answer.presented}"})
+        async def read(request: web.Request) -> web.Response:
+            answer.result = await get_session(request).get(CANARY)
+            return web.Response()
+
+        response = await self._send(answer, scene, handler)
+        if answer.operation.lost and response.status == web.HTTPServiceUnavailable.status_code:
+            # The browser comes again, with the cookies that it has; what it is answered there is what counts.
+            answer.came_again, answer.doubted = True, answer.spare
+            response = await self._send(answer, scene, read)
+        answer.status = response.status
+
+    async def _send(self, answer: Answer, scene: Scene, handler: Handler) -> web.StreamResponse:
+        name, app = scene.manager.name, self._apps[scene.manager]
+        spare = f"; {name}-next={answer.doubted}" if answer.doubted else ""
+        request = bare_request({hdrs.COOKIE: f"{name}={answer.presented}{spare}"})
+        response: web.StreamResponse
         try:
-            response = await session_middleware(scene.manager)(request, handler)
+            response = await app.middlewares[0](request, handler)
         except web.HTTPException as raised:
             response = raised
-        answer.status = response.status
+        if answer.operation.later and self._scheduler is not None:
+            await self._scheduler.pass_gate(answer.actor, _pass_by)
+        await app.on_response_prepare[0](request, response)
+        answer.left = len(self._gate.calls)
         cookies: SimpleCookie = SimpleCookie("; ".join(response.headers.getall(hdrs.SET_COOKIE, ())))
-        if scene.manager.name in cookies:
-            answer.cookie = cookies[scene.manager.name].value
+        answer.cookie = cookies[name].value if name in cookies else None
+        answer.spare = cookies[f"{name}-next"].value if f"{name}-next" in cookies else None
+        return response
 
     def _handles(self) -> Sequence[str]:
         written = [
@@ -181,7 +236,7 @@ class Stage:
             return None
         return {key: json.loads(value) for key, value in unpack(record.payload).items()}
 
-    async def _probe(self, identifier: str) -> Any:
+    async def _probe(self, identifier: str, manager: SessionManager) -> Any:
         answer = Answer("", _PROBE, self._clock.now, identifier)
-        await self._request(answer, Scene("", self._managers[0], "", ""))
+        await self._request(answer, Scene("", manager, "", ""))
         return answer.result

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...codec import unpack
 from ...record import SessionRecord
 from .gate import Call
 from .operations import Operation, Values
@@ -29,8 +31,12 @@ class Cell:
     ends_at: float
     """When it ends at the earliest."""
     live: bool = True
+    origin: str = ""
+    """The handle that its session began with."""
     successor: str = ""
     grace_until: float = 0.0
+    graced: bool = False
+    """Whether it was rotated away with a grace."""
 
 
 @dataclass
@@ -57,6 +63,8 @@ class Story:
     def __init__(self, life: float, *, rolling: bool) -> None:
         self._life = life
         self._rolling = rolling
+        self.origin = ""
+        """The handle that the session which the actors meet began with."""
         self.cells: dict[str, Cell] = {}
         self.actors: dict[str, Part] = {}
 
@@ -111,9 +119,11 @@ class Story:
             raise BrokenLawError("no lost session", f"{call.actor}'s create overwrote a session")
         values: Values = {}
         if not call.inner:
+            values = _begun(actor, call)
             actor.result = actor.operation.apply(values, call.actor)
             actor.landed.append(call)
-        self.cells[call.handle] = Cell(values, actor.began + self._life)
+        self.cells[call.handle] = Cell(values, actor.began + self._life, origin=call.handle)
+        self.origin = self.origin or call.handle
 
     def _update(self, call: Call, actor: Part) -> None:
         cell = self._live(call)
@@ -121,7 +131,8 @@ class Story:
             self._end(call)
             return
         rolls = self._rolling and cell.ends_at - actor.began < self._life / 2
-        if actor.operation.extends or rolls:
+        # What an atomic operation writes is a commit point's: a new end waits for the headers (promise 5).
+        if (actor.operation.extends or rolls) and not actor.operation.atomic:
             cell.ends_at = max(cell.ends_at, actor.began + self._life)
         cell.values = dict(cell.values)
         actor.result = actor.operation.apply(cell.values, call.actor)
@@ -130,7 +141,7 @@ class Story:
     def _renew(self, call: Call, actor: Part) -> None:
         cell = self._live(call)
         cell.ends_at = max(cell.ends_at, actor.began + self._life)
-        if not actor.operation.moves:
+        if not actor.landed:
             actor.result = actor.operation.apply(dict(cell.values), call.actor)
         actor.landed.append(call)
 
@@ -142,9 +153,22 @@ class Story:
         ends_at = actor.began + self._life if actor.operation.extends else cell.ends_at
         # Where the adapter creates the new record first, that may have been ended already, as one of the owner's.
         created = self.cells.get(call.new)
-        self.cells[call.new] = Cell(values, ends_at, live=created is None or created.live)
+        self.cells[call.new] = Cell(values, ends_at, live=created is None or created.live, origin=cell.origin)
         grace = call.now + actor.operation.grace
-        cell.live, cell.successor, cell.grace_until = False, call.new, grace
+        cell.live, cell.successor, cell.grace_until, cell.graced = False, call.new, grace, actor.operation.grace > 0
 
     def _end(self, call: Call) -> None:
-        self.cells[call.handle] = Cell({}, 0.0, live=False)
+        cell = self.cells.get(call.handle)
+        self.cells[call.handle] = Cell({}, 0.0, live=False, origin=call.handle if cell is None else cell.origin)
+
+
+def _begun(actor: Part, call: Call) -> Values:
+    """Return what a session begins with: nothing, unless it is that of a ``bind`` that came too late.
+
+    Where that found the session alive, taken by another ``bind`` of its owner or a rotation, it has the values of one of
+    its looks; which one, the record says.
+    """
+    if not actor.operation.binds or not actor.looks or not actor.looks[-1] or call.record is None:
+        return {}
+    begun = {key: json.loads(value) for key, value in unpack(call.record.payload).items()}
+    return begun if begun in actor.looks else {}

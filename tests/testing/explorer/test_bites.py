@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from aiohttp_spry_session import SessionEndedError, SessionRecord
+from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.events import Events
 from aiohttp_spry_session.identifiers import IdentifierSource
+from aiohttp_spry_session.record import retire
+from aiohttp_spry_session.request import state as state_module
 from aiohttp_spry_session.request.driver import Driver
 from aiohttp_spry_session.request.state import CookieAction, LostError, SessionState, Status
 from aiohttp_spry_session.request.steps import Update
 from aiohttp_spry_session.store.trails import Ended, Trails
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
 
-from ...minimal import PlainAdapter
+from ...minimal import MinimalAdapter, PlainAdapter
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -191,17 +193,16 @@ def rejections_are_silent(patch: pytest.MonkeyPatch) -> None:
 
 def lost_sessions_are_started_again(patch: pytest.MonkeyPatch) -> None:
     """A write to a session that ended meanwhile is created anew."""
-    original = Driver.save
 
     async def commit(self: Any, state: SessionState) -> None:
         values = dict(state.view.values)
         try:
-            await original(self, state)
-        except SessionEndedError:
+            await self._save(state, last=True)
+        except LostError:
             state.ended()
             await self._create(state, lambda: state.create(self._clock(), values=values, reason="started"))
 
-    patch.setattr(Driver, "commit", commit)
+    patch.setattr(Driver, "_commit", commit)
 
 
 def after_each_commit(patch: pytest.MonkeyPatch, status: Status, cookie: CookieAction) -> None:
@@ -289,6 +290,68 @@ def graces_are_not_noticed(patch: pytest.MonkeyPatch) -> None:
     after_each_arrival(patch, change)
 
 
+def cookies_are_written_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """A cookie is decided at a commit point, and written with the headers, whatever became of the session."""
+
+    async def look_again(self: Any, state: SessionState) -> None:
+        pass
+
+    patch.setattr(Driver, "_look_again", look_again)
+
+
+def renewals_decide_at_commit_points(patch: pytest.MonkeyPatch) -> None:
+    """So does a renewal that was asked for before a commit point."""
+    original = SessionState._extension
+    patch.setattr(SessionState, "_extension", lambda self, now, *, last: original(self, now, last=True))
+    cookies_are_written_unchecked(patch)
+
+
+def graces_are_compared_by_the_clock(patch: pytest.MonkeyPatch) -> None:
+    """A rotation without a grace says "until now", by the clock of its machine."""
+
+    def until_now(record: SessionRecord, handle: str, *, now: float, grace: float = 0.0) -> SessionRecord:
+        return retire(record, handle, now=now, grace=grace or 1e-3)
+
+    patch.setattr(state_module, "retire", until_now)
+
+
+def unknown_outcomes_have_no_spare(patch: pytest.MonkeyPatch) -> None:
+    """The response of a rotation of unknown outcome carries no second cookie."""
+    patch.setattr(SessionState, "_spare", lambda self, place: None)
+
+
+def spares_stay(patch: pytest.MonkeyPatch) -> None:
+    """The second cookie is never removed."""
+    patch.setattr(SessionState, "settle", lambda self: None)
+
+
+def spares_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    """The second cookie is removed, and never looked at."""
+
+    async def settle(self: Any, state: SessionState) -> None:
+        state.settle()
+
+    patch.setattr(Driver, "_settle", settle)
+
+
+def late_binds_are_refused(patch: pytest.MonkeyPatch) -> None:
+    """A ``bind`` whose session was taken meanwhile is told to try again."""
+
+    async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
+        raise lost
+
+    patch.setattr(Driver, "_let_go", let_go)
+
+
+def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
+    """A ``bind`` whose session was ended meanwhile takes its values along."""
+
+    async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
+        state.leave(values=True)
+
+    patch.setattr(Driver, "_let_go", let_go)
+
+
 BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (no_version_fence, ("increment", "increment"), "live", "no lost update"),
     (no_version_fence, ("pop", "pop"), "live", "no lost update"),
@@ -322,6 +385,14 @@ BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (rotations_lose_their_cookie, ("rotate",), "live", "no clobbered cookie"),
     (graces_are_not_noticed, ("rotate with grace",), "grace", "one successor"),
     (successors_are_followed_without_a_grace, ("read",), "retired", "no resurrection"),
+    (cookies_are_written_unchecked, ("rotate, headers later", "rotate"), "live", "no clobbered cookie"),
+    (cookies_are_written_unchecked, ("rotate with grace, headers later", "bind"), "live", "no clobbered cookie"),
+    (renewals_decide_at_commit_points, ("renew, increment, headers later", "bind"), "live", "no clobbered cookie"),
+    (unknown_outcomes_have_no_spare, ("rotate, answer lost",), "live", "an outage logs nobody out"),
+    (spares_are_ignored, ("rotate, answer lost",), "live", "an outage logs nobody out"),
+    (spares_stay, ("rotate, never arrived",), "live", "an outage logs nobody out"),
+    (late_binds_are_refused, ("bind", "rotate"), "live", "no needless failure"),
+    (late_binds_keep_what_was_ended, ("bind", "destroy"), "live", "no lost update"),
 ]
 
 
@@ -339,3 +410,22 @@ async def test_a_break_is_noticed(
     broken(monkeypatch)
     with pytest.raises(BrokenLawError, match=f"^{law}: "):
         await explorer.explore(*operations)
+
+
+@pytest.mark.parametrize("skew", [-2.0, -300.0])
+async def test_a_comparison_of_two_clocks_is_noticed(skew: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as one machine's clock is behind, the identifier before a login would lead into the session."""
+    explorer = Explorer(PlainAdapter(), skew=skew)
+    await explorer.explore("bind", "read")
+    graces_are_compared_by_the_clock(monkeypatch)
+    with pytest.raises(BrokenLawError, match="^no resurrection: "):
+        await explorer.explore("bind", "read")
+
+
+async def test_what_a_rotation_left_half_way_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the session would live on twice, or not be ended by its end."""
+    explorer = Explorer(MinimalAdapter())
+    await explorer.explore("rotate, never arrived", "rotate")
+    spares_are_ignored(monkeypatch)
+    with pytest.raises(BrokenLawError):
+        await explorer.explore("rotate, never arrived", "rotate")
