@@ -234,7 +234,6 @@ class SessionManager:
             if not isinstance(keep, Session):
                 raise ValueError(f"keep must be the Session that is to live on, not a {type(keep).__name__}")
             await keep.load()
-            check_not_over(keep)
         ended = 0
         # A second look, for what a rotation moved out of sight of the first.
         for _ in range(2):

@@ -45,7 +45,7 @@ LAYERS = [
     ["request.view"],
     ["request.steps", "request.arrival"],
     ["request.state"],
-    ["store.timeouts", "store.turns", "store.trails", "store.guard"],
+    ["store.timeouts", "store.turns", "store.trails", "store.outage", "store.sharing", "store.guard"],
     ["request.driver"],
     ["session"],
     ["manager", "request_key"],
