@@ -116,7 +116,9 @@ class Driver:
 
         Where that one says that another took over, what a rotation left half-way is nobody's, and is removed.
         """
-        passed = [past for identifier in state.presented for past in (await self._trails.trail(handle_of(identifier)))[1:]]
+        passed = [
+            past for identifier in state.presented for past in (await self._trails.trail(handle_of(identifier)))[1:]
+        ]
         if not passed:
             return list(state.spares)
         for spare in state.spares:

@@ -44,7 +44,9 @@ class Explorer:
         if adapter.expiration is None:
             raise ValueError("the explorer needs an adapter whose sessions expire")
         processes = max(processes, 2) if skew else processes
-        self._stage = Stage(adapter, life=adapter.expiration, start=start, processes=processes, options=options, skew=skew)
+        self._stage = Stage(
+            adapter, life=adapter.expiration, start=start, processes=processes, options=options, skew=skew
+        )
 
     async def explore(self, *names: str, limit: int | None = None) -> int:
         """Try every order for the actors that do these operations; return how many orders there are.

@@ -56,7 +56,14 @@ class Stage:
     """
 
     def __init__(
-        self, adapter: SessionAdapter, *, life: float, start: Start, processes: int, options: Mapping[str, Any], skew: float = 0.0
+        self,
+        adapter: SessionAdapter,
+        *,
+        life: float,
+        start: Start,
+        processes: int,
+        options: Mapping[str, Any],
+        skew: float = 0.0,
     ) -> None:
         self._adapter = adapter
         self._life = life
