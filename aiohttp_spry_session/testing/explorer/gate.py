@@ -109,8 +109,8 @@ class Scheduler:
 class Gate(SessionAdapter):
     """An adapter in front of another one: each call is a step of the scheduler.
 
-    The adapter reads the time of the process whose call it carries out: ``clocks`` has those of the actors. Answers that
-    are in ``lost`` do not arrive: they are a ``TimeoutError``.
+    The adapter reads the time of the process whose call it carries out: ``clocks`` has those of the actors. Answers
+    that are in ``lost`` do not arrive: they are a ``TimeoutError``.
 
     A method that the adapter leaves to its base class is broken up into the calls which the base class makes of it,
     for these are what other requests can come between.

@@ -98,10 +98,9 @@ def check(history: History) -> None:
     for answer in history.answers.values():
         _check_status(answer)
         _check_acknowledged(answer, story)
+        _check_doubt(answer, history)
         _check_cookie(answer, story, history, alive.get(answer.actor, True))
         _check_rotation(answer, story)
-    for answer in history.answers.values():
-        _check_doubt(answer, story, history)
     _check_canary(history, story)
     _check_stored(history, story)
     _check_probes(history, story)
@@ -178,7 +177,7 @@ def _leads(answer: Answer, story: Story, history: History) -> bool:
     return cell is None or cell.live
 
 
-def _check_doubt(answer: Answer, story: Story, history: History) -> None:
+def _check_doubt(answer: Answer, history: History) -> None:
     """A rotation whose answer was lost logs nobody out: the next request settles it, and goes on with the session."""
     if not answer.operation.lost:
         return

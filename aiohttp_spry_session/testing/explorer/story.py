@@ -122,8 +122,10 @@ class Story:
             values = _begun(actor, call)
             actor.result = actor.operation.apply(values, call.actor)
             actor.landed.append(call)
-        self.cells[call.handle] = Cell(values, actor.began + self._life, origin=call.handle)
         self.origin = self.origin or call.handle
+        # Nobody but a bind may begin with what another session held: elsewhere that would be the same session.
+        origin = call.handle if actor.operation.binds else self.origin
+        self.cells[call.handle] = Cell(values, actor.began + self._life, origin=origin)
 
     def _update(self, call: Call, actor: Part) -> None:
         cell = self._live(call)
@@ -165,8 +167,8 @@ class Story:
 def _begun(actor: Part, call: Call) -> Values:
     """Return what a session begins with: nothing, unless it is that of a ``bind`` that came too late.
 
-    Where that found the session alive, taken by another ``bind`` of its owner or a rotation, it has the values of one of
-    its looks; which one, the record says.
+    Where that found the session alive, taken by another ``bind`` of its owner or a rotation, it has the values of one
+    of its looks; which one, the record says.
     """
     if not actor.operation.binds or not actor.looks or not actor.looks[-1] or call.record is None:
         return {}
