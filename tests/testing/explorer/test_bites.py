@@ -301,8 +301,12 @@ def cookies_are_written_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 def renewals_decide_at_commit_points(patch: pytest.MonkeyPatch) -> None:
     """So does a renewal that was asked for before a commit point."""
-    original = SessionState._extension
-    patch.setattr(SessionState, "_extension", lambda self, now, *, last: original(self, now, last=True))
+    original = SessionState.next_step
+    patch.setattr(
+        SessionState,
+        "next_step",
+        lambda self, now, compute=None, *, last=False: original(self, now, compute, last=True),
+    )
     cookies_are_written_unchecked(patch)
 
 
@@ -347,7 +351,7 @@ def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
     """A ``bind`` whose session was ended meanwhile takes its values along."""
 
     async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
-        state.leave(values=True)
+        state.leave(Status.ABSENT, values=True)
 
     patch.setattr(Driver, "_let_go", let_go)
 
