@@ -89,11 +89,16 @@ class Driver:
         """
         handles = [handle_of(spare) for spare in state.spares]
         try:
-            if state.place is not None:
-                if state.place.handle not in handles:
+            place = state.place
+            if place is not None:
+                passed = await self._trails.trail(handle_of(place.identifier)) if place.follows else (place.handle,)
+                if doubtful := [handle for handle in handles if handle not in passed]:
                     await self._land(state, lambda: state.touch(self._clock()))
-                    for handle in handles:
+                    for handle in doubtful:
                         await self._store.destroy(handle)
+                elif place.follows and place.handle in handles:
+                    # It landed, with a grace: when that is over the identifier before it leads nowhere.
+                    state.hold(state.spares[handles.index(place.handle)])
                 state.settle()
                 return
         except LostError:
