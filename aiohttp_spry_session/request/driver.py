@@ -92,8 +92,11 @@ class Driver:
             if state.place is not None:
                 if state.place.follows or state.place.handle not in handles:
                     await self._land(state, lambda: state.touch(self._clock()))
-                    for handle in handles:
+                    for handle in doubtful:
                         await self._store.destroy(handle)
+                elif place.follows and place.handle in handles:
+                    # It landed, with a grace: when that is over the identifier before it leads nowhere.
+                    state.hold(state.spares[handles.index(place.handle)])
                 state.settle()
                 return
         except LostError:
