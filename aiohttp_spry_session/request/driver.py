@@ -92,11 +92,8 @@ class Driver:
             if state.place is not None:
                 if state.place.follows or state.place.handle not in handles:
                     await self._land(state, lambda: state.touch(self._clock()))
-                    for handle in doubtful:
+                    for handle in handles:
                         await self._store.destroy(handle)
-                elif place.follows and place.handle in handles:
-                    # It landed, with a grace: when that is over the identifier before it leads nowhere.
-                    state.hold(state.spares[handles.index(place.handle)])
                 state.settle()
                 return
         except LostError:
@@ -104,7 +101,7 @@ class Driver:
         spares = await self._successors(state)
         sightings = [sighting for spare in spares if (sighting := await self._sight(state, spare))]
         place = state.place
-        if place is not None and place.follows and all(sighting.handle != place.handle for sighting in sightings):
+        if place is not None and place.follows and all(sighting.asked != place.handle for sighting in sightings):
             state.settle()  # it was another rotation, within whose grace the client still is
             return
         news, state.news = state.news, []

@@ -394,12 +394,6 @@ class SessionState:
         self.spare = None
         return CookieAction.EXPIRE if self.spares else KEEP
 
-    def hold(self, identifier: str) -> None:
-        """Let the client hold the session's own identifier, in place of one that leads there for a while."""
-        assert self.place is not None  # noqa: S101 - the identifier is that of what was found
-        self.place = replace(self.place, identifier=identifier, follows=False)
-        self.cookie = CookieAction.SEND
-
     def settle(self) -> None:
         """Let the client forget the identifier that it was given beside its own: it is settled which one counts."""
         self.spare_cookie = self._settled()

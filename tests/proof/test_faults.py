@@ -81,7 +81,10 @@ async def test_a_fault_at_any_call_of_a_request(
         case.arm(site.store)
         reply = await site.do(operation, contended=contended)
         site.store.heal()
-        assert reply.status == (0 if case.fault == "cancel" else 503), case
+        if operation.ends and reply.cookie == "":
+            assert reply.status == 200, case  # the session has ended; only the new one could not be stored
+        else:
+            assert reply.status == (0 if case.fault == "cancel" else 503), case
         await check_outcome(operation, case, site, reply)
         await check_that_it_works(site)
 
