@@ -124,7 +124,11 @@ class _Cycle:
             except AdapterError as error:
                 state.failure = error  # waits for the handler's first use of the session
         try:
-            response = await handler(request)
+            try:
+                response = await handler(request)
+            finally:
+                # Where a later hook failed, or another part of ``prepare``, the response that had its hook never left.
+                state.headers_sent = state.headers_sent and _may_have_left(request.writer)
             await self._finish(state, response)
         except BaseException as error:
             raised = await self._settle(request, state, error)
@@ -294,6 +298,11 @@ def _has_left(writer: AbstractStreamWriter) -> bool:
     if not isinstance(writer, StreamWriter):
         return False
     return writer.output_size > 0 or writer._headers_buf is not None  # noqa: SLF001 - nothing public tells
+
+
+def _may_have_left(writer: AbstractStreamWriter) -> bool:
+    """Whether headers that were about to leave did, as far as anybody knows."""
+    return not isinstance(writer, StreamWriter) or _has_left(writer)
 
 
 def _forget_framing(writer: AbstractStreamWriter) -> None:

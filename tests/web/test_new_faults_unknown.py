@@ -241,6 +241,24 @@ async def test_rotation_that_lost_to_one_with_grace(browse):
     assert len(browser.live) == 1
 
 
+class HalfAdapter(MemorySessionAdapter):
+    """A store that rotates in two steps, and fails between them."""
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        await self.create(new, record)
+        raise OSError("no answer")
+
+
+async def test_rotation_that_landed_by_half(browse):
+    """What it left behind under an identifier that nobody uses is removed."""
+    browser = await browse(inner=HalfAdapter())
+    old = browser.cookies[COOKIE]
+    assert (await browser.ask("/do/rotate")).status == 503
+    assert len(browser.live) == 2
+    await browser.assert_settled()
+    assert browser.cookies[COOKIE] == old
+
+
 async def test_outage_goes_on(browse):
     """Both ways stay open until a request can settle it."""
     browser = await browse()
