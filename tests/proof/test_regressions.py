@@ -9,6 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionRecord, get_session, setup
+from aiohttp_spry_session.manager import requests_of
+from aiohttp_spry_session.request.state import CookieAction, Status
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer import Explorer
 
@@ -86,3 +88,23 @@ async def test_rolling_renews_nothing_once_the_request_has_failed(crash: bool) -
         assert response.status == (500 if crash else 503)
         assert "Set-Cookie" not in response.headers
         assert store.calls == (["load"] if crash else ["load", "renew"])
+
+
+async def test_a_spare_that_was_rotated_by_the_clock_replaces_no_newer_cookie() -> None:
+    """A rotation of unknown outcome landed, and another request rotated on with a grace: that one is newer."""
+    manager = SessionManager(PlainAdapter())
+    requests = requests_of(manager)
+    session = requests.session(requests.driver.begin(()))
+    await session.bind("ann")
+    old = session.identifier
+    await session.rotate()
+    spare = session.identifier
+    await session.rotate(grace=60)
+    state = requests.driver.begin([old], [spare])
+    await requests.driver.look_up(state)
+    assert (state.status, state.cookie, state.spare_cookie) == (Status.LIVE, CookieAction.KEEP, CookieAction.EXPIRE)
+
+
+async def test_an_actor_may_call_the_store_from_several_tasks() -> None:
+    """``revoke_owner`` ends many at a time; two sessions are there where a ``bind`` came too late for the first."""
+    await Explorer(MemorySessionAdapter()).sample("bind", "bind", "revoke owner", orders=100)

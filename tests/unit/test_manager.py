@@ -164,6 +164,16 @@ async def test_revoke_owner_but_for_one(opened):
         await other.reload()
 
 
+async def test_a_session_that_is_over_is_not_kept(opened):
+    """Who came with a rotated-away identifier does not end the session that took over; nothing is ended."""
+    mine = await sign_in(opened)
+    before = mine.identifier
+    await mine.rotate()
+    with pytest.raises(SessionEndedError):
+        await opened.revoke_owner("user", keep=begin(opened, before))
+    assert [info.handle for info in await opened.find("user")] == [mine.handle]
+
+
 async def test_revoke_gives_up_on_a_session_that_never_stands_still(opened, store, monkeypatch):
     """Endless conflicts are an error, not an endless loop."""
     monkeypatch.setattr("aiohttp_spry_session.store.trails.MAX_ATTEMPTS", 7)

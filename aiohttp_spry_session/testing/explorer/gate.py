@@ -50,7 +50,7 @@ class Scheduler:
 
     def __init__(self, choose: Callable[[Sequence[str]], int]) -> None:
         self._choose = choose
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}  # an actor may have several tasks
         self._unfinished: set[str] = set()
         self._busy: asyncio.Future[None] | None = None
         self._moves = 0
@@ -58,7 +58,7 @@ class Scheduler:
     async def pass_gate(self, actor: str, call: Callable[[], Awaitable[T]]) -> T:
         """Wait for this actor's turn, then carry the call out."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[actor] = turn
+        self._waiting.setdefault(actor, []).append(turn)
         self._moves += 1
         await turn
         try:
@@ -92,7 +92,10 @@ class Scheduler:
 
     async def _let_go(self) -> None:
         names = sorted(self._waiting)
-        turn = self._waiting.pop(names[self._choose(names)])
+        actor = names[self._choose(names)]
+        turn = self._waiting[actor].pop(0)
+        if not self._waiting[actor]:
+            del self._waiting[actor]
         self._busy = asyncio.get_running_loop().create_future()
         turn.set_result(None)
         await self._busy

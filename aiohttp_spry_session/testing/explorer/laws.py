@@ -97,8 +97,8 @@ def check(history: History) -> None:
         return
     for answer in history.answers.values():
         _check_status(answer)
-        _check_acknowledged(answer, story)
         _check_doubt(answer, history)
+        _check_acknowledged(answer, story)
         _check_cookie(answer, story, history, alive.get(answer.actor, True))
         _check_rotation(answer, story)
     _check_canary(history, story)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from aiohttp_spry_session.testing.explorer import OPERATIONS, Explorer
+from aiohttp_spry_session.testing.explorer.gate import Scheduler
 from aiohttp_spry_session.testing.explorer.laws import History, _check_browser, check
+from aiohttp_spry_session.testing.explorer.stage import Stage
 from aiohttp_spry_session.testing.explorer.story import BrokenLawError, Story
 
 from ...minimal import MinimalAdapter, PlainAdapter
-from .histories import answer, at_once, played, stored, without
+from .histories import answer, at_once, first, played, stored, without
 
 TOLERATED: dict[str, tuple[tuple[str, ...], Callable[[History], None]]] = {
     "a conflict of an atomic operation that wrote nothing": (
@@ -55,6 +58,9 @@ KEPT = [
     ("expiry", "increment", "renew"),
     ("destroy", "set", "expiry"),
     ("revoke", "bind"),
+    ("rotate, answer lost", "set"),
+    ("rotate, never arrived", "set", "rotate"),
+    ("renew, increment, headers later", "bind"),
 ]
 
 
@@ -64,6 +70,18 @@ KEPT = [
 async def test_what_keeps_the_laws(operations, start, adapter):
     """The laws follow a session through renewals and rotations to its end, and beyond."""
     check(await played(*operations, start=start, adapter=adapter))
+
+
+@pytest.mark.parametrize("skew", [2.0, -2.0, 300.0, -300.0])
+async def test_graces_lead_on_with_clocks_that_differ(skew):
+    """An identifier that was rotated by the clock may lead in; two processes are the least."""
+    explorer = Explorer(PlainAdapter(), skew=skew)
+    assert await explorer.explore("rotate with grace", "read") > 1
+    history = await Stage(PlainAdapter(), life=1200.0, start="live", processes=2, options={}, skew=skew).play(
+        {"a": OPERATIONS["rotate"]}, Scheduler(first)
+    )
+    assert history.elsewhere == history.probes
+    assert list(history.probes.values()).count("alive") == 1
 
 
 async def test_the_last_response_is_the_one_that_counts():

@@ -85,6 +85,21 @@ BROKEN: dict[str, tuple[tuple[str, ...], Callable[[History], None], str]] = {
         lambda history: vars(history.answers["a"]).update(presented="another"),
         "one successor: a rotated what had just been rotated by the clock",
     ),
+    "a cookie of a session that moved on": (
+        ("rotate, headers later", "revoke"),
+        lambda history: vars(history.answers["a"]).update(left=len(history.calls)),
+        "no clobbered cookie: a's response carries a cookie that leads nowhere any more",
+    ),
+    "a spare cookie that stays": (
+        ("rotate, answer lost",),
+        answer(spare="another"),
+        "an outage logs nobody out: a's spare cookie stays",
+    ),
+    "a lost answer that logs out": (
+        ("rotate, answer lost",),
+        answer(result=None),
+        "an outage logs nobody out: a is logged out by the answer that was lost",
+    ),
     "two sessions of one": (("read",), copied, "one successor: the session lives under 2 handles"),
     "a session that outlives its end": (
         ("destroy",),
