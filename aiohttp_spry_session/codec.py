@@ -1,4 +1,4 @@
-"""Values to bytes and back, and the bytes of a whole session. No pickle (promise 10)."""
+"""Values to bytes and back, and the bytes of a whole session. Nothing is ever unpickled (promise 10)."""
 
 from __future__ import annotations
 

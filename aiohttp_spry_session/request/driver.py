@@ -267,8 +267,7 @@ class Driver:
             asyncio.get_running_loop().call_soon(state.go_on)
 
     async def _refresh(self, state: SessionState) -> None:
-        if state.place is None:
-            raise LostError(state.why_over())
+        assert state.place is not None  # noqa: S101 - only what is somewhere has a newest state
         handle, record = await self._trails.resolve(state.place.handle)
         state.refreshed(handle, record, self._clock())
 
