@@ -162,18 +162,18 @@ class SQLiteSessionAdapter(SessionAdapter):
 
     async def _connect(self) -> None:
         self._files = {}
-        if self.path != ":memory:":
-            await asyncio.to_thread(create_private_file, self.path)
-            # Before it is opened: were it replaced right now, the next look at it would tell.
-            files = await asyncio.to_thread(identify, self.path)
+        if self.path == ":memory:":
+            self._reader = self._mover = self._writer = await self._connection()
+            await self._prepare(self._writer)
+            return
+        await asyncio.to_thread(create_private_file, self.path)
+        # Before it is opened: were it replaced right now, the next look at it would tell.
+        files = await asyncio.to_thread(identify, self.path)
         self._writer = await self._connection()
         await self._prepare(self._writer)
-        if self.path == ":memory:":
-            self._reader = self._mover = self._writer
-        else:
-            self._reader = await self._connection()
-            self._mover = await self._connection()
-            self._files = {**await asyncio.to_thread(identify, self.path), "": files[""]}
+        self._reader = await self._connection()
+        self._mover = await self._connection()
+        self._files = {**await asyncio.to_thread(identify, self.path), "": files[""]}
 
     async def _disconnect(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
