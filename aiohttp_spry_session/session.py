@@ -228,7 +228,7 @@ class Session:
         return self._decode(name, data, key.type if isinstance(key, SessionKey) else Any)
 
     async def renew(self) -> None:
-        """Restart the expiration, at the commit, and write the cookie; starts a session where there is none.
+        """Restart the expiration, when the headers leave, and write the cookie; starts a session where there is none.
 
         The end never moves to an earlier time, nor past ``max_lifetime``. After the response's headers have left only
         the stored session is extended.
@@ -258,12 +258,13 @@ class Session:
         """Say whose session this is: the one call to make at login (ASVS 7.2.4).
 
         Rotates the identifier, sets the owner, and restarts expiration and ``max_lifetime``. Where there is no session
-        this starts one.
+        this starts one. A visitor's values stay, and so do the same owner's; another owner's session ends, and one
+        begins empty. Where the session ended or was rotated away while this ran, one of its own is started: with the
+        values that this request saw where a rotation or another ``bind`` of this owner was faster, else empty.
 
         :param owner: a non-empty ``str``, such as the user's id.
         :raises SessionValueError: for any other owner.
         :raises HeadersSentError: after the response's headers have left.
-        :raises SessionEndedError: also where another request rotated the session first.
         """
         await self._use()
         await self._driver.bind(self._state, check_owner(owner))
