@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import DummyCookieJar, web
 
@@ -15,7 +17,7 @@ from aiohttp_spry_session import (
 )
 from aiohttp_spry_session.testing import FaultyAdapter
 
-from ..support import COOKIE, cookies_of, identifier_in, sending
+from ..support import COOKIE, Barrier, cookies_of, identifier_in, sending
 from .handlers import PATHS
 
 
@@ -127,3 +129,23 @@ async def test_purge_of_what_is_not_open(tmp_path):
     manager = SessionManager(SQLiteSessionAdapter(tmp_path / "sessions.db"))
     with pytest.raises(AdapterError, match=r"the adapter is not open: use setup\(app, manager\)"):
         await manager.purge()
+
+
+async def test_what_is_set_while_a_bind_is_under_way(serve, manager, store):
+    """A commit point stores what the request has changed so far: by the time that it is done."""
+
+    async def sign_in(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.load()
+        barrier = Barrier(store, "rotate")
+        binding = asyncio.create_task(session.bind("ada"))
+        await barrier.reached.wait()
+        await session.set("m", 2)
+        barrier.go_on.set()
+        await binding
+        (info,) = await manager.find("ada")
+        return web.json_response(info.values)
+
+    client = await serve(manager, sign_in=sign_in, **PATHS)
+    headers = sending(identifier_in((await client.get("/write?n=1")).headers) or "")
+    assert await (await client.get("/sign_in", headers=headers)).json() == {"n": 1, "m": 2}
