@@ -113,11 +113,13 @@ class _Cycle:
         """Give the request its session, and commit or discard what the handler did with it (promise 8)."""
         sessions = _SESSIONS.setdefault(ref(request.writer, _forget), {})
         state = sessions.get(self._manager)
-        if state is not None:
-            request[self._key] = self._requests.session(state)
-            return await handler(request)
-        state = sessions[self._manager] = self._begin(request)
+        nested = state is not None and not state.handled
+        if state is None:
+            state = sessions[self._manager] = self._begin(request)
         request[self._key] = self._requests.session(state)
+        if nested:
+            return await handler(request)
+        state.handled = False  # an outer middleware may try the handler again
         if state.status is UNLOADED and not self._manager.lazy:  # (promise 6) without a session cookie: no load
             try:
                 await self._driver.look_up(state)
@@ -172,7 +174,7 @@ class _Cycle:
 
         A failure of the session itself becomes a response, unless another one's headers have left.
         """
-        if isinstance(error, web.HTTPException):
+        if isinstance(error, web.HTTPException) and not isinstance(error, _Ended | _Unavailable):
             try:
                 await self._finish(state, error)
             except BaseException as failure:  # noqa: BLE001 - raised by the caller
@@ -271,14 +273,22 @@ def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None
 def _answer_to(error: BaseException) -> BaseException:
     """Return the response that stands for an exception, or the exception itself where none does."""
     if isinstance(error, SessionEndedError):
-        return web.HTTPConflict(text="The session has ended. Please try again.")
+        return _Ended(text="The session has ended. Please try again.")
     if isinstance(error, AdapterError | ConflictError):
         return _unavailable()
     return error
 
 
+class _Ended(web.HTTPConflict):
+    """The answer to a ``SessionEndedError``: to another manager on the way a failure, no response of the handler."""
+
+
+class _Unavailable(web.HTTPServiceUnavailable):
+    """The answer where the store failed; likewise."""
+
+
 def _unavailable() -> web.HTTPServiceUnavailable:
-    return web.HTTPServiceUnavailable(text="Sessions are not available at the moment.", headers={"Retry-After": "1"})
+    return _Unavailable(text="Sessions are not available at the moment.", headers={"Retry-After": "1"})
 
 
 async def _answer_instead(request: web.Request, error: Exception) -> None:

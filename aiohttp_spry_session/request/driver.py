@@ -67,7 +67,7 @@ class Driver:
         sightings = [sighting for identifier in state.presented if (sighting := await self._sight(state, identifier))]
         state.arrive(sightings, self._clock())
         if state.spares:
-            await self._settle(state)
+            await self._look_up_spares(state)
         if state.place is None:
             await self._prepare_identifier(state)
 
@@ -81,7 +81,20 @@ class Driver:
             handle, record = await self._trails.follow(asked, record)
         return Sighting(identifier, asked, handle, record)
 
-    async def _settle(self, state: SessionState) -> None:
+    async def _look_up_spares(self, state: SessionState) -> None:
+        """Settle what is in doubt, before anybody is told of the session; where that fails nothing is known yet."""
+        status, state.status = state.status, UNLOADED
+        try:
+            await self._settle(state, status)
+        except BaseException as error:
+            state.unload()
+            if isinstance(error, ConflictError):
+                raise AdapterError("update", "the session kept changing while it was looked up") from error
+            raise
+        if state.status is UNLOADED:
+            state.status = status
+
+    async def _settle(self, state: SessionState, status: Status) -> None:
         """Settle a rotation of unknown outcome (promise 9): the client presented the identifiers before and after it.
 
         Where the one before is live, a write lets the rotation, should it still be under way, find its version gone,
@@ -111,6 +124,8 @@ class Driver:
         state.settle()
         if state.place is None:
             state.news = news
+            if status is RETIRED:  # (promise 5) as without a spare: another request has written the newer cookie
+                state.leave(RETIRED, values=False)
         elif not state.place.follows:  # else another request rotated it by the clock, and wrote the newer cookie
             state.cookie = CookieAction.SEND
         state.known = [*known, *state.known]
@@ -138,6 +153,8 @@ class Driver:
     async def commit(self, state: SessionState) -> None:
         """Make the last commit; where the session is gone, what is pending is dropped (``on_rejected`` tells)."""
         await self._in_turn(state, self._commit)
+        while state.has_changes:  # another task's, since that one left
+            await self._in_turn(state, self._commit)
 
     async def leave(self, state: SessionState, write: Callable[[], None]) -> None:
         """Make the last commit and write the cookie, while what it says is true (promise 5).
@@ -145,6 +162,10 @@ class Driver:
         :param write: writes into the response what the state says; called within the turn, so that nothing of this
             request comes between.
         """
+        if state.dirty:
+            await self._in_turn(
+                state, self._commit
+            )  # whose signals are sent now: no receiver comes between what follows
         await self._in_turn(state, self._leave, write)
 
     async def save(self, state: SessionState, *, last: bool = False) -> None:
@@ -313,7 +334,7 @@ class Driver:
             state.lost(lost.reason)
 
     async def _leave(self, state: SessionState, write: Callable[[], None]) -> None:
-        if state.dirty:
+        while state.has_changes:  # another task's, since the commit
             await self._commit(state)
         if state.went_on and state.cookie is CookieAction.SEND:
             await self._look_again(state)
@@ -380,7 +401,8 @@ class Driver:
             await self._land(state, lambda: state.next_step(self._clock()))
 
     async def _move(self, state: SessionState, reason: str, *, grace: float = 0.0, owner: str | None = None) -> None:
-        identifier = await self._identifiers.new()
+        # What is in doubt is tried again under the same identifier: the client can be given one beside its own.
+        identifier = await self._identifiers.new() if state.spare is None else state.spare.identifier
         late = state.place is not None and state.place.follows
         await self._land(
             state,

@@ -86,6 +86,7 @@ class SessionState:
 
     # Slots, all set at once: an attribute that is left to the class, or comes late, is slow in every request.
     __slots__ = (
+        "_came_retired",
         "_handed_out",
         "_identifiers",
         "_policy",
@@ -152,7 +153,7 @@ class SessionState:
         self.busy = False
         """Whether a task of the request is at the store; this and ``freed`` are the driver's."""
         self.freed: object = None
-        self._starting = self._renewing = self._rolling = self._handed_out = False
+        self._starting = self._renewing = self._rolling = self._handed_out = self._came_retired = False
         if policy.rolling:
             self._rolling = self.dirty = True
         if not presented and not spares and identifiers.synchronous:
@@ -228,6 +229,8 @@ class SessionState:
         """Forget what is pending (promise 8); the request renews nothing by itself any more."""
         self.view.discard(self.record)
         self._renewing = self._starting = self._rolling = self.dirty = False
+        if self._came_retired and self.status is ABSENT:
+            self.status = RETIRED  # (promise 5) as it arrived: what asked for a session of its own is forgotten
 
     # What the store knew of what the client presented.
 
@@ -249,9 +252,15 @@ class SessionState:
         if arrival.retired:
             # (promise 5) Another request has written the newer cookie. Reads are empty; a plain write starts nothing,
             # and would only replace that cookie by one of a session without its data.
-            self.status = RETIRED
+            self.status, self._came_retired = RETIRED, True
         else:
             self.begin_absent()
+
+    def unload(self) -> None:
+        """Know nothing any more: the look-up failed."""
+        self.view.clear()
+        self.place, self.known, self.news = None, (), []
+        self.status, self.cookie, self.is_new, self._starting = UNLOADED, KEEP, True, False
 
     def begin_absent(self) -> None:
         """Go on without a session, or, with ``autostart``, with one that is to be started."""
@@ -410,8 +419,9 @@ class SessionState:
     def could_not_look_again(self) -> None:
         """Keep both ways open: nobody knows whether the session was moved on (promise 9)."""
         assert self.place is not None  # noqa: S101 - its cookie was to be sent
-        self.cookie = KEEP
-        self._spare(self.place)
+        if self.spare is None:  # else there is no room for a third: the likelier ones are sent
+            self.cookie = KEEP
+            self._spare(self.place)
 
     def _take_over(self, record: SessionRecord, values: dict[str, bytes], sent: Sent) -> None:
         assert self.place is not None  # noqa: S101 - what was written is there
@@ -475,7 +485,7 @@ class SessionState:
         self.discard()
         self.known, self.place, self.prospective = (), None, None
         self.view.clear()
-        self._handed_out, self.is_new = False, True
+        self._handed_out, self.is_new, self._came_retired = False, True, False
         self.cookie = CookieAction.EXPIRE if self.presented else KEEP
         self.spare_cookie = self._settled()
         self.status = ABSENT

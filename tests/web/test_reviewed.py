@@ -1,0 +1,274 @@
+"""What a review found: each order of events that broke a promise, and what has to come of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import DummyCookieJar, web
+
+from aiohttp_spry_session import AdapterError, ConflictError, SessionManager, get_session, setup
+from aiohttp_spry_session.testing import FaultyAdapter
+
+from ..support import COOKIE, Barrier, Pause, cookies_of, identifier_in, sending
+from .handlers import PATHS
+
+NEXT = f"{COOKIE}-next"
+
+
+async def who(request: web.Request) -> web.Response:
+    session = get_session(request)
+    await session.has("n")
+    return web.json_response(session.owner)
+
+
+async def sign_in(request: web.Request) -> web.Response:
+    await get_session(request).bind("ada")
+    return web.Response()
+
+
+async def rotate(request: web.Request) -> web.Response:
+    await get_session(request).rotate()
+    return web.Response()
+
+
+def spare_in(response) -> str:
+    (cookie,) = cookies_of(response.headers, NEXT)
+    return cookie.partition(";")[0].partition("=")[2]
+
+
+async def test_store_that_fails_while_a_doubt_is_settled(serve, make_manager, store):
+    """Nobody is anonymous meanwhile, and both ways stay open (promise 9)."""
+    faulty = FaultyAdapter(store)
+    client = await serve(make_manager(adapter=faulty), who=who, sign_in=sign_in)
+    faulty.fail("create", after=True)
+    response = await client.get("/sign_in")
+    assert response.status == 503
+    faulty.heal()
+    both = {"Cookie": f"{NEXT}={spare_in(response)}"}
+    faulty.fail("load")
+    failed = await client.get("/who", headers=both)
+    assert (failed.status, cookies_of(failed.headers, NEXT)) == (503, [])
+    settled = await client.get("/who", headers=both)
+    assert (settled.status, await settled.json()) == (200, "ada")
+    assert identifier_in(settled.headers) == spare_in(response)
+
+
+async def test_session_that_keeps_changing_while_a_doubt_is_settled(serve, manager, store, monkeypatch):
+    """That is an outage of this request, and logs nobody out."""
+    client = await serve(manager, who=who, **PATHS)
+    identifier = identifier_in((await client.get("/write?n=1")).headers)
+
+    async def conflict(*details):
+        raise ConflictError("others were faster")
+
+    monkeypatch.setattr("aiohttp_spry_session.request.driver.Driver._land", conflict)
+    response = await client.get("/who", headers={"Cookie": f"{COOKIE}={identifier}; {NEXT}=unknown"})
+    assert response.status == 503
+    assert cookies_of(response.headers) == cookies_of(response.headers, NEXT) == []
+
+
+async def test_rotated_away_identifier_beside_a_spare_that_is_none(serve, manager):
+    """A plain write starts nothing, as without the spare (promise 5)."""
+    client = await serve(manager, rotate=rotate, **PATHS)
+    old = identifier_in((await client.get("/write?n=1")).headers)
+    await client.get("/rotate", headers=sending(old))
+    response = await client.get("/write?n=2", headers={"Cookie": f"{COOKIE}={old}; {NEXT}=unknown"})
+    assert response.status == 200
+    assert cookies_of(response.headers) == []
+
+
+async def test_receiver_that_waits_does_not_let_a_cookie_grow_stale(serve, manager):
+    """A session that moves on while a signal of a renewal is told of is not taken back by that response (promise 5)."""
+    pause = Pause()
+
+    async def receiver(event) -> None:
+        if event.name == "renewed":
+            await pause.here()
+
+    manager.on_renewed.append(receiver)
+
+    async def renew(request: web.Request) -> web.Response:
+        await get_session(request).renew()
+        return web.Response()
+
+    client = await serve(manager, renew=renew, rotate=rotate, **PATHS)
+    old = identifier_in((await client.get("/write?n=1")).headers)
+    response = await pause.during(
+        client.get("/renew", headers=sending(old)), lambda: client.get("/rotate", headers=sending(old))
+    )
+    assert identifier_in(response.headers) is None
+
+
+async def test_rotation_that_is_tried_again_keeps_its_identifier(serve, make_manager, store):
+    """The client can hold one identifier beside its own: that which may have landed (promise 9)."""
+    faulty = FaultyAdapter(store)
+    client = await serve(make_manager(adapter=faulty), twice=_rotate_twice(faulty), who=who, **PATHS)
+    old = identifier_in((await client.get("/write?n=1")).headers)
+    response = await client.get("/twice", headers=sending(old))
+    assert response.status == 503
+    faulty.heal()
+    both = {"Cookie": f"{COOKIE}={old}; {NEXT}={spare_in(response)}"}
+    assert (await (await client.get("/read", headers=both)).json())["n"] == 1
+
+
+def _rotate_twice(faulty: FaultyAdapter):
+    async def twice(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.load()
+        faulty.fail("rotate", after=True)
+        faulty.fail("load", at=1)  # so that it is not found out at once
+        try:
+            await session.rotate()
+        except AdapterError:
+            faulty.fail("rotate", times=None)
+            faulty.fail("load", times=None)
+            await session.rotate()
+        return web.Response()
+
+    return twice
+
+
+async def test_second_look_that_fails_beside_another_doubt(serve, make_manager, store):
+    """Both that the response can tell of are told: where the session is, and where it may be (promise 9)."""
+    faulty = FaultyAdapter(store)
+    made: list[str] = []
+
+    async def twice(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.rotate()
+        made.append(session.identifier)
+        faulty.fail("rotate")
+        faulty.fail("load", times=None)
+        try:
+            await session.rotate()
+        except AdapterError:
+            await asyncio.sleep(0)
+        return web.Response()
+
+    client = await serve(make_manager(adapter=faulty), twice=twice, **PATHS)
+    old = identifier_in((await client.get("/write?n=1")).headers)
+    response = await client.get("/twice", headers=sending(old))
+    assert identifier_in(response.headers) == made[0]
+    assert spare_in(response) != made[0]
+
+
+async def test_task_that_sets_while_the_last_commit_is_under_way(serve, manager, store):
+    """Nothing is lost in silence: what it set is stored with another write (promise 8)."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        session = get_session(request)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await session.set("a", 1)
+        barrier = Barrier(store, "update")
+
+        async def late() -> None:
+            await barrier.reached.wait()
+            await session.set("b", 2)
+            barrier.go_on.set()
+
+        tasks.append(asyncio.create_task(late()))
+        return response
+
+    client = await serve(manager, stream=stream, **PATHS)
+    headers = sending(identifier_in((await client.get("/write?n=1")).headers))
+    await (await client.get("/stream", headers=headers)).read()
+    await asyncio.gather(*tasks)
+    assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "a": 1, "b": 2}
+
+
+async def test_task_that_sets_while_the_headers_wait_for_a_renewal(serve, manager, store):
+    """The same where the response hook makes the last commit."""
+    tasks: list[asyncio.Task[None]] = []
+
+    async def renew(request: web.Request) -> web.Response:
+        session = get_session(request)
+        await session.renew()
+        barrier = Barrier(store, "renew")
+
+        async def late() -> None:
+            await barrier.reached.wait()
+            await session.set("b", 2)
+            barrier.go_on.set()
+
+        tasks.append(asyncio.create_task(late()))
+        return web.Response()
+
+    client = await serve(manager, renew=renew, **PATHS)
+    headers = sending(identifier_in((await client.get("/write?n=1")).headers))
+    await (await client.get("/renew", headers=headers)).read()
+    await asyncio.gather(*tasks)
+    assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "b": 2}
+
+
+async def test_failure_of_one_manager_is_no_response_to_the_other(aiohttp_client, make_manager, store, memory, clock):
+    """What the handler did with the other one's session is discarded too (promise 8)."""
+    first = make_manager()
+    faulty = FaultyAdapter(memory)
+    second = SessionManager(faulty, name="other", clock=clock)
+
+    async def handler(request: web.Request) -> web.Response:
+        await get_session(request).set("n", 1)
+        faulty.fail("create")
+        await get_session(request, "other").bind("ada")
+        return web.Response()
+
+    app = web.Application()
+    setup(app, first)
+    setup(app, second, key="other")
+    app.router.add_get("/", handler)
+    client = await aiohttp_client(app, cookie_jar=DummyCookieJar())
+    response = await client.get("/")
+    assert response.status == 503
+    assert cookies_of(response.headers) == []
+
+
+async def test_outer_middleware_that_tries_again(serve, make_manager, store):
+    """The second try is a request of its own to promises 8 and 9: what raises is discarded, a failure is a 503."""
+    faulty = FaultyAdapter(store)
+    tries: list[int] = []
+
+    @web.middleware
+    async def again(request: web.Request, handler):
+        try:
+            return await handler(request)
+        except RuntimeError:
+            return await handler(request)
+
+    async def handler(request: web.Request) -> web.Response:
+        tries.append(1)
+        session = get_session(request)
+        await session.set("tries", len(tries))
+        if len(tries) == 2:
+            faulty.fail("update")
+            await session.increment("tries")
+        raise RuntimeError("try again")
+
+    client = await serve(make_manager(adapter=faulty), handler, middlewares=(again,), **PATHS)
+    headers = sending(identifier_in((await client.get("/write?n=1")).headers))
+    assert (await client.get("/", headers=headers)).status == 503
+    assert await (await client.get("/read", headers=headers)).json() == {"n": 1}
+
+
+async def test_discarded_renewal_leaves_a_rotated_away_identifier_as_it_was(serve, manager):
+    """A plain write after it starts nothing (promise 5)."""
+
+    @web.middleware
+    async def flash(request: web.Request, handler):
+        try:
+            return await handler(request)
+        except ValueError:
+            await get_session(request).set("flash", "sorry")
+            return web.Response()
+
+    async def fail(request: web.Request) -> web.Response:
+        await get_session(request).renew()
+        raise ValueError("of the handler")
+
+    client = await serve(manager, fail=fail, rotate=rotate, middlewares=(flash,), **PATHS)
+    old = identifier_in((await client.get("/write?n=1")).headers)
+    await client.get("/rotate", headers=sending(old))
+    response = await client.get("/fail", headers=sending(old))
+    assert response.status == 200
+    assert cookies_of(response.headers) == []
