@@ -153,8 +153,6 @@ class Driver:
     async def commit(self, state: SessionState) -> None:
         """Make the last commit; where the session is gone, what is pending is dropped (``on_rejected`` tells)."""
         await self._in_turn(state, self._commit)
-        while state.has_changes:  # another task's, since that one left
-            await self._in_turn(state, self._commit)
 
     async def leave(self, state: SessionState, write: Callable[[], None]) -> None:
         """Make the last commit and write the cookie, while what it says is true (promise 5).
@@ -163,9 +161,7 @@ class Driver:
             request comes between.
         """
         if state.dirty:
-            await self._in_turn(
-                state, self._commit
-            )  # whose signals are sent now: no receiver comes between what follows
+            await self._in_turn(state, self._commit)  # its signals are sent now: no receiver comes between what follows
         await self._in_turn(state, self._leave, write)
 
     async def save(self, state: SessionState, *, last: bool = False) -> None:
@@ -328,13 +324,17 @@ class Driver:
             await self._create(state, lambda: state.next_step(self._clock()))
 
     async def _commit(self, state: SessionState) -> None:
-        try:
-            await self._save(state, last=True)
-        except LostError as lost:
-            state.lost(lost.reason)
+        for _ in range(MAX_ATTEMPTS):  # again, where another task changed something meanwhile
+            try:
+                await self._save(state, last=True)
+            except LostError as lost:
+                state.lost(lost.reason)
+            if not state.has_changes:
+                return
+        raise ConflictError("tasks of the request kept changing the session: its last changes were not stored")
 
     async def _leave(self, state: SessionState, write: Callable[[], None]) -> None:
-        while state.has_changes:  # another task's, since the commit
+        if state.has_changes:  # another task's, since the commit
             await self._commit(state)
         if state.went_on and state.cookie is CookieAction.SEND:
             await self._look_again(state)

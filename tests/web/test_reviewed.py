@@ -202,6 +202,32 @@ async def test_task_that_sets_while_the_headers_wait_for_a_renewal(serve, manage
     assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "b": 2}
 
 
+async def test_task_that_never_stops_setting_holds_up_no_response_for_ever(serve, manager, store, caplog):
+    """It is answered as an outage in the end: what it set last is not stored, and nobody says that it is."""
+
+    async def endless(request: web.Request) -> web.Response:
+        session = get_session(request)
+        count = 0
+
+        async def before(operation: str) -> None:
+            nonlocal count
+            if operation == "update":
+                count += 1
+                await session.set("n", count)
+
+        store.before = before
+        await session.set("n", 0)
+        return web.Response()
+
+    client = await serve(manager, endless=endless, **PATHS)
+    headers = sending(identifier_in((await client.get("/write?n=1")).headers))
+    response = await client.get("/endless", headers=headers)
+    store.work()
+    assert response.status == 503
+    assert "tasks of the request kept changing the session" in caplog.text
+    assert await (await client.get("/read", headers=headers)).json() == {"n": 127}
+
+
 async def test_failure_of_one_manager_is_no_response_to_the_other(aiohttp_client, make_manager, store, memory, clock):
     """What the handler did with the other one's session is discarded too (promise 8)."""
     first = make_manager()

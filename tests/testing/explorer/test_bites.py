@@ -162,8 +162,8 @@ def stale_values_are_committed(patch: pytest.MonkeyPatch) -> None:
 def commits_give_up(patch: pytest.MonkeyPatch) -> None:
     """A commit that lost a race is dropped, and nobody is told."""
 
-    async def land_at_last(self: Any, *details: Any) -> None:
-        pass
+    async def land_at_last(self: Any, state: SessionState, plan: Any) -> None:
+        state.discard()
 
     patch.setattr(Driver, "_land_at_last", land_at_last)
 
@@ -332,7 +332,7 @@ def spares_stay(patch: pytest.MonkeyPatch) -> None:
 def spares_are_ignored(patch: pytest.MonkeyPatch) -> None:
     """The second cookie is removed, and never looked at."""
 
-    async def settle(self: Any, state: SessionState) -> None:
+    async def settle(self: Any, state: SessionState, status: Any) -> None:
         state.settle()
 
     patch.setattr(Driver, "_settle", settle)
