@@ -16,7 +16,8 @@ from .cookies import add_vary_cookie, read_cookie
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
 from .manager import SessionManager, check_manager, requests_of
-from .request.state import KEEP, UNLOADED, CookieAction, SessionState
+from .request.state import SessionState
+from .request.status import KEEP, UNLOADED, CookieAction
 from .request_key import NamedKey
 from .session import Session
 
@@ -164,7 +165,7 @@ class _Cycle:
         if self._hooked or not isinstance(response, web.StreamResponse) or response.prepared:
             if state.dirty and (state.has_changes or state.headers_sent or not self._hooked):
                 await self._driver.commit(state)
-        elif state.dirty or state.cookie is not KEEP or state.spare_cookie is not KEEP:
+        elif state.dirty or state.cookie.writes:
             await self._driver.leave(state, partial(self._write_headers, response, state))
         elif state.used:
             add_vary_cookie(response.headers)
@@ -202,7 +203,7 @@ class _Cycle:
         if state is None:
             return
         state.headers_sent = False
-        if state.dirty or state.busy or state.cookie is not KEEP or state.spare_cookie is not KEEP:
+        if state.dirty or state.busy or state.cookie.writes:
             try:
                 await self._driver.leave(state, partial(self._write_headers, response, state))
             except BaseException as error:
@@ -219,17 +220,18 @@ class _Cycle:
         headers = response.headers
         if state.used:
             add_vary_cookie(headers)
-        requests, place, spare = self._requests, state.place, state.spare
-        if state.spare_cookie is CookieAction.SEND and spare is not None:
+        requests, place, cookie = self._requests, state.place, state.cookie
+        if cookie.spare_action is CookieAction.SEND and cookie.spare is not None:
+            spare = cookie.spare
             requests.spares.write(headers, spare.identifier, max_age=requests.max_age(spare))
-        elif state.spare_cookie is CookieAction.EXPIRE:
+        elif cookie.spare_action is CookieAction.EXPIRE:
             requests.spares.remove(headers)
-        if state.cookie is KEEP:
+        if cookie.action is KEEP:
             return
         if not self._hooked:
             # One that the handler set becomes a header only when the response is prepared.
             response.cookies.pop(self._manager.name, None)
-        if state.cookie is CookieAction.SEND and place is not None:
+        if cookie.action is CookieAction.SEND and place is not None:
             requests.cookies.write(headers, place.identifier, max_age=requests.max_age(place))
         else:
             requests.cookies.remove(headers)

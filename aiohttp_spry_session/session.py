@@ -12,7 +12,8 @@ from .keys import SessionKey, key_name
 from .options import read_lifetime
 from .policy import to_datetime
 from .request.driver import Driver, check_loaded
-from .request.state import ABSENT, UNLOADED, SessionState
+from .request.state import SessionState
+from .request.status import ABSENT, UNLOADED
 
 __all__ = ["Session", "check_owner", "handle_to_keep"]
 

@@ -14,7 +14,8 @@ from ..identifiers import handle_of
 from ..manager import SessionManager, requests_of
 from ..middleware import managers_of
 from ..request.arrival import Place
-from ..request.state import CookieAction, SessionState
+from ..request.state import SessionState
+from ..request.status import CookieAction
 from ..session import Session
 
 __all__ = ["StoredSession", "start_session"]
@@ -167,9 +168,9 @@ class StoredSession:
         return None
 
     def _take_cookies(self, state: SessionState) -> None:
-        self._take_cookie(self.manager.name, state.cookie, state.place)
+        self._take_cookie(self.manager.name, state.cookie.action, state.place)
         # Beside it that of a rotation whose outcome nobody knows.
-        self._take_cookie(f"{self.manager.name}-next", state.spare_cookie, state.spare)
+        self._take_cookie(f"{self.manager.name}-next", state.cookie.spare_action, state.cookie.spare)
 
     def _take_cookie(self, name: str, action: CookieAction, place: Place | None) -> None:
         jar = self.client.session.cookie_jar

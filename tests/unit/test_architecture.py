@@ -18,18 +18,21 @@ SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") f
 PLACES = [
     (1, "middleware.py", "_Cycle.on_response_prepare"),
     (7, "middleware.py", "_Cycle.on_response_prepare"),
-    (2, "request/driver.py", "Driver._land"),
+    (2, "request/landing.py", "Landing.land"),
     (3, "request/state.py", "SessionState.refreshed"),
     (3, "request/state.py", "SessionState.lost"),
     (3, "store/trails.py", "Trails.end"),
     (4, "request/arrival.py", "judge"),
     (5, "request/state.py", "SessionState.landed"),
     (5, "request/state.py", "SessionState.looked_again"),
-    (6, "request/state.py", "SessionState.next_step"),
+    (5, "request/cookie.py", None),
+    (5, "request/plan.py", "next_step"),
+    (6, "request/plan.py", "next_step"),
     (6, "middleware.py", "_Cycle.middleware"),
     (8, "middleware.py", "_Cycle._settle"),
     (8, "request/state.py", "SessionState.discard"),
     (9, "store/guard.py", None),
+    (9, "request/look_up.py", None),
     (10, "identifiers.py", None),
     (10, "cookies.py", None),
     (10, "codec.py", None),
@@ -42,10 +45,14 @@ LAYERS = [
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
     ["adapter", "policy", "adapters.memory"],
-    ["request.view"],
+    ["request.view", "request.status"],
     ["request.steps", "request.arrival"],
+    ["request.cookie"],
     ["request.state"],
+    ["request.plan"],
     ["store.timeouts", "store.turns", "store.trails", "store.outage", "store.sharing", "store.guard"],
+    ["request.landing"],
+    ["request.look_up"],
     ["request.driver"],
     ["session"],
     ["manager", "request_key"],
@@ -53,7 +60,7 @@ LAYERS = [
 ]
 """The core from the bottom up: a module imports from lower lines, or from its own."""
 
-MACHINE = ["request/arrival.py", "request/state.py", "request/steps.py", "request/view.py"]
+MACHINE = [f"request/{name}.py" for name in ("arrival", "cookie", "plan", "state", "status", "steps", "view")]
 """What decides, and does no I/O."""
 
 

@@ -61,7 +61,7 @@ async def test_session_that_keeps_changing_while_a_doubt_is_settled(serve, manag
     async def conflict(*details):
         raise ConflictError("others were faster")
 
-    monkeypatch.setattr("aiohttp_spry_session.request.driver.Driver._land", conflict)
+    monkeypatch.setattr("aiohttp_spry_session.request.landing.Landing.land", conflict)
     response = await client.get("/who", headers={"Cookie": f"{COOKIE}={identifier}; {NEXT}=unknown"})
     assert response.status == 503
     assert cookies_of(response.headers) == cookies_of(response.headers, NEXT) == []

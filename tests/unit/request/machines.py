@@ -12,7 +12,9 @@ from aiohttp_spry_session.identifiers import IdentifierSource, handle_of
 from aiohttp_spry_session.policy import Policy
 from aiohttp_spry_session.record import SessionRecord, retire
 from aiohttp_spry_session.request.arrival import Sighting
-from aiohttp_spry_session.request.state import LostError, SessionState, Status
+from aiohttp_spry_session.request.plan import extension
+from aiohttp_spry_session.request.state import SessionState
+from aiohttp_spry_session.request.status import LostError, Status
 from aiohttp_spry_session.request.steps import Create, Extend, Move, Step, Update
 
 NOW = 1_000_000.0
@@ -76,11 +78,11 @@ def machine(status: Status, **options: Any) -> SessionState:
 def told(state: SessionState) -> str:
     """The state in a line: status, cookies, whether there is anything to commit, values, news."""
     parts = [state.status.name.lower()]
-    if state.cookie.name != "KEEP":
-        parts.append(state.cookie.name.lower())
-    if state.spare_cookie.name != "KEEP":
-        parts.append(f"next-{state.spare_cookie.name.lower()}")
-    if state.has_changes or state._extension(NOW):
+    if state.cookie.action.name != "KEEP":
+        parts.append(state.cookie.action.name.lower())
+    if state.cookie.spare_action.name != "KEEP":
+        parts.append(f"next-{state.cookie.spare_action.name.lower()}")
+    if state.has_changes or extension(state, NOW):
         parts.append("pending")
     parts.extend(f"{key}={value.decode()}" for key, value in sorted(state.view.values.items()))
     parts.extend(f"{news.name}:{news.reason}" for news in state.news)
