@@ -15,7 +15,7 @@ from .state import SessionState
 from .status import ABSENT, RETIRED, LostError
 from .steps import Create, Extend, Extension, Move, Step, Update
 
-__all__ = ["Compute", "extension", "next_move", "next_step", "start", "touch"]
+__all__ = ["Compute", "extension", "next_move", "next_step", "rebound", "start", "touch"]
 
 Compute = Callable[[dict[str, bytes]], dict[str, bytes]]
 """Makes new values of the newest ones."""
@@ -64,6 +64,8 @@ def start(
     state: SessionState, now: float, *, reason: str, owner: str | None = None, values: dict[str, bytes] | None = None
 ) -> Create:
     """Return the start of a session, with what this request sees or with other values."""
+    if owner is not None and state.companion is not None:
+        state.view.binding = state.companion.offer()
     identifier = state.new_identifier()
     values = state.view.values if values is None else values
     end = state.policy.end(now, now)
@@ -92,6 +94,8 @@ def next_move(
             raise LostError("rotated")
         return None
     view, record = state.view, place.record
+    if owner is not None:
+        view.binding = None if state.companion is None else state.companion.offer()
     draft = replace(record, payload=view.packed(view.values), version=record.version + 1)
     if owner is not None:
         draft = replace(draft, owner=owner, created_at=now, expires_at=state.policy.end(now, now))
@@ -109,6 +113,14 @@ def touch(state: SessionState, now: float) -> Update:
     if place.follows:
         raise LostError("rotated")
     draft = replace(place.record, version=place.record.version + 1)
+    return Update(place.handle, draft, view.values, view.sent(), None)
+
+
+def rebound(state: SessionState, now: float, change: Callable[[bytes | None], bytes]) -> Update:
+    """Return a write that changes the binding only."""
+    place, view = state.current(now), state.view
+    view.binding = change(view.binding)
+    draft = replace(place.record, payload=view.packed(view.values), version=place.record.version + 1)
     return Update(place.handle, draft, view.values, view.sent(), None)
 
 

@@ -24,10 +24,11 @@ class View:
     :param limit: the largest payload in bytes; ``None``: no limit.
     """
 
-    __slots__ = ("_bound", "_limit", "_revision", "_stored", "_sum", "_touched", "changes", "values")
+    __slots__ = ("_bound", "_limit", "_revision", "_stored", "_sum", "_touched", "binding", "changes", "values")
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
+        self.binding: bytes | None = None
         self.values: dict[str, bytes] = {}
         """What is stored, with the changes made."""
         self.changes: dict[str, bytes | None] = {}
@@ -70,7 +71,7 @@ class View:
 
         :raises SessionTooLargeError: for any other that is too large.
         """
-        payload = pack(values)
+        payload = pack(values if self.binding is None else {**values, "\0b": self.binding})
         if self._limit is not None and len(payload) > max(self._limit, self._stored):
             raise SessionTooLargeError(len(payload), self._limit)
         return payload
@@ -86,13 +87,15 @@ class View:
                 self._see(values)
         else:
             since = {key: value for key, value in self.changes.items() if touched[key] > revision}
-            stored = unpack(record.payload)  # ``values`` may be those that the request changed
+            stored = unpack(record.payload)
+            self.binding = stored.pop("\0b", None)  # ``values`` may be those that the request changed
             self.changes = {key: value for key, value in since.items() if stored.get(key) != value}
             self._see(merged(stored, self.changes))
 
     def refreshed(self, record: SessionRecord) -> None:
         """Take over a newer stored state, and make the changes on it (promise 2); ``ValueError`` for a corrupt one."""
         values = unpack(record.payload)
+        self.binding = values.pop("\0b", None)
         self._stored = len(record.payload)
         self._revision += 1
         self._see(merged(values, self.changes) if self.changes else values)
@@ -109,6 +112,7 @@ class View:
         self.changes.clear()
         self._stored = 0
         self._revision += 1
+        self.binding = None
         self._see({})
 
     def _see(self, values: dict[str, bytes]) -> None:
