@@ -23,6 +23,7 @@ from .options import read_flag, read_lifetime, read_max_bytes, read_timeout
 from .policy import Policy, to_datetime
 from .record import SessionRecord
 from .request.arrival import Place
+from .request.companion import Companion
 from .request.driver import Driver, report_corrupt
 from .request.state import SessionState
 from .session import Session, check_owner, handle_to_keep
@@ -65,6 +66,8 @@ class Requests:
         """Writes the cookie beside it, for a rotation whose outcome nobody knows (promise 9)."""
         self.session: Callable[[SessionState], Session] = partial(Session, driver, codec)
         """Returns what the handler sees of a request's session."""
+        self.companions: Callable[[Any], Companion] | None = None
+        """Returns what comes on top of a request's session; ``None`` where nothing does."""
         self._policy = policy
         self._clock = clock
 

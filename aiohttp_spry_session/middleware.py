@@ -163,6 +163,8 @@ class _Cycle:
             state = self._driver.begin(read_cookie(headers, name))
         if not self._hooked:
             state.has_left = partial(has_left, request.writer)
+        if self._requests.companions is not None:
+            state.companion = self._requests.companions(request)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -243,6 +245,8 @@ class _Cycle:
             requests.cookies.write(headers, place.identifier, max_age=requests.max_age(place))
         else:
             requests.cookies.remove(headers)
+        if state.companion is not None:
+            state.companion.leaving(state, headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

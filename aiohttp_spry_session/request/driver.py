@@ -19,7 +19,7 @@ from ..store.trails import MAX_ATTEMPTS, Trails
 from .landing import Landing
 from .lifecycle import Lifecycle
 from .look_up import LookUp
-from .plan import next_step
+from .plan import next_step, rebound
 from .state import SessionState
 from .status import ABSENT, UNLOADED, CookieAction, LostError, Status
 from .view import merged
@@ -107,6 +107,10 @@ class Driver:
 
         await self.mutate(state, key, remove)
         return taken
+
+    async def rebind(self, state: SessionState, change: Callable[[bytes | None], bytes]) -> None:
+        """Change what the session's facts keep as its binding, atomically in the store, and nothing else."""
+        await self._in_turn(state, self._landing.land, lambda: rebound(state, self._clock(), change))
 
     async def reload(self, state: SessionState) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""
@@ -229,7 +233,7 @@ class Driver:
 
     async def _reload(self, state: SessionState) -> None:
         if state.status is Status.ENDED:
-            raise SessionEndedError("ended")
+            raise SessionEndedError(state.why_over())
         if state.status is Status.LIVE:
             await self._landing.refresh(state)
 

@@ -33,6 +33,8 @@ class LookUp:
         state.arrive(sightings, self._clock())
         if state.cookie.spares:
             await self._look_up_spares(state)
+        if state.companion is not None and state.place is not None:
+            state.companion.arrived(state, self._clock())
 
     async def _sight(self, state: SessionState, identifier: str) -> Sighting | None:
         handle = asked = handle_of(identifier)
