@@ -7,4 +7,7 @@ except ModuleNotFoundError as error:
         f'device-bound sessions need {error.name}: pip install "aiohttp-spry-session[dbsc]"', name=error.name
     ) from error
 
-__all__: list[str] = []
+from .arrival import Device
+from .devices import DeviceBinding, get_device, prove, required, setup
+
+__all__ = ["Device", "DeviceBinding", "get_device", "prove", "required", "setup"]

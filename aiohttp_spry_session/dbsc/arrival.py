@@ -50,6 +50,11 @@ class Sight:
         self.binding = binding
         self.found = found
 
+    @property
+    def can_be_proved(self) -> bool:
+        """Whether there is a key that could be shown."""
+        return self.binding is not None and self.binding.key is not None
+
     def device(self) -> Device:
         """Return it in the form that is shown."""
         key = None if self.binding is None else self.binding.device_key

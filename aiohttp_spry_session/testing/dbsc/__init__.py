@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .device import DeviceSession, SoftwareDevice
 from .keys import SoftwareKey
 
-__all__ = ["SoftwareKey"]
+__all__ = ["DeviceSession", "SoftwareDevice", "SoftwareKey"]
