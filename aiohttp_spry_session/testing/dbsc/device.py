@@ -84,7 +84,7 @@ class SoftwareDevice:
         self._clock = clock if clock is not None else next(iter(managers_of(client.app).values())).clock
         self._refreshing: asyncio.Task[None] | None = None
         self._skip: SkipReason | None = None
-        self._skipped: SkipReason | None = None
+        self._skipped: str | None = None
 
     async def get(self, path: str, **options: Any) -> ClientResponse:
         """Send a GET, as a script of the site would."""
@@ -174,7 +174,7 @@ class SoftwareDevice:
             return
         for _ in range(_MAX_CHALLENGES):
             if self._skip is not None:
-                self._skipped = self._skip
+                self._skipped = _skipped(self._skip, session)
                 return
             headers = {IDENTIFIER: session.identifier}
             if session.challenge is not None:
@@ -190,7 +190,7 @@ class SoftwareDevice:
 
     async def _take_answer(self, response: ClientResponse, session: DeviceSession) -> None:
         if response.status >= 500 or response.status == 407:
-            self._skipped = "server_error"
+            self._skipped = _skipped("server_error", session)
         elif response.status == 200 and json.loads(await response.read() or b"{}").get("continue", True):
             self._note_cookie(response, session)
         else:
@@ -218,3 +218,7 @@ class SoftwareDevice:
         found = _CHALLENGE.fullmatch(response.headers.get(CHALLENGE, ""))
         if found is not None and found["id"] == session.identifier:
             session.challenge = found["challenge"]
+
+
+def _skipped(reason: SkipReason, session: DeviceSession) -> str:
+    return f'{reason};session_identifier="{session.identifier}"'
