@@ -127,8 +127,9 @@ class Visit:
         assert binding is not None  # noqa: S101 - only who is bound is sent back
         options = self._visits.options
         path = self._request.rel_url.raw_path_qs
-        # Two slashes would lead to another host.
-        response = web.HTTPTemporaryRedirect(f"/.{path}" if path.startswith("//") else path)
+        response = web.HTTPTemporaryRedirect("/")
+        # To the letter; but two slashes would lead to another host.
+        response.headers[hdrs.LOCATION] = f"/.{path}" if path.startswith("//") else path
         self._visits.cookies.remove(response.headers)
         # A challenge that the browser has from before would prove nothing of now.
         challenge = challenge_for(binding, options, self._visits.clock())
