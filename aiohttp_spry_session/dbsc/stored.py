@@ -24,7 +24,7 @@ class StoredSession:
         self.handle = place.handle
         self.owner = place.record.owner
         self.since = place.record.created_at
-        self.packed = state.view.binding
+        self.packed = state.view.facts.binding
 
     async def change(self, change: Change) -> None:
         """Store another binding: a write, and what a conflict costs. It is no use of the session."""

@@ -65,7 +65,7 @@ class Visit:
         :raises aiohttp.web.HTTPOk: where a browser has not been able to prove it yet, but will when it loads the page
             again by itself.
         """
-        packed, record = state.view.binding, state.record
+        packed, record = state.view.facts.binding, state.record
         assert record is not None  # noqa: S101 - it is asked of live sessions
         options = self._visits.options
         self.sight = judge(
@@ -142,7 +142,7 @@ class Visit:
 
     def _current(self, state: SessionState) -> Binding | None:
         try:
-            packed = None if state.place is None else state.view.binding
+            packed = None if state.place is None else state.view.facts.binding
             return None if packed is None else read_binding(packed)
         except ValueError:
             return None

@@ -5,10 +5,11 @@ A plan changes nothing stored and decides on no cookie, so that it can be made a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from msgspec.structs import replace
 
+from ..facts import NO_FACTS, Facts, signed_in
 from ..identifiers import handle_of
 from ..record import SessionRecord, retire
 from .state import SessionState
@@ -64,8 +65,8 @@ def start(
     state: SessionState, now: float, *, reason: str, owner: str | None = None, values: dict[str, bytes] | None = None
 ) -> Create:
     """Return the start of a session, with what this request sees or with other values."""
-    if owner is not None and state.companion is not None:
-        state.view.binding = state.companion.offer()
+    if owner is not None:
+        state.view.facts = _facts_of_bind(state, now)
     identifier = state.new_identifier()
     values = state.view.values if values is None else values
     end = state.policy.end(now, now)
@@ -95,7 +96,7 @@ def next_move(
         return None
     view, record = state.view, place.record
     if owner is not None:
-        view.binding = None if state.companion is None else state.companion.offer()
+        view.facts = _facts_of_bind(state, now)
     draft = replace(record, payload=view.packed(view.values), version=record.version + 1)
     if owner is not None:
         draft = replace(draft, owner=owner, created_at=now, expires_at=state.policy.end(now, now))
@@ -104,13 +105,19 @@ def next_move(
     return Move(place.handle, identifier, new, draft, retired, view.values, view.sent(), reason)
 
 
-def touch(state: SessionState, now: float) -> Update:
+def _facts_of_bind(state: SessionState, now: float) -> Facts:
+    binding = None if state.companion is None else state.companion.offer()
+    return NO_FACTS if binding is None else signed_in(Facts(binding=binding), now)
+
+
+def touch(state: SessionState, now: float, in_doubt: Container[str]) -> Update:
     """Return a write that changes nothing but the version: what began before it cannot land any more.
 
-    :raises LostError: where the session is over, or was rotated, though the client's identifier still leads there.
+    :param in_doubt: handles of what may have landed.
+    :raises LostError: where the session is over, or one of them did land, though the identifier before leads there.
     """
     place, view = state.current(now), state.view
-    if place.follows:
+    if place.handle in in_doubt:
         raise LostError("rotated")
     draft = replace(place.record, version=place.record.version + 1)
     return Update(place.handle, draft, view.values, view.sent(), None)
@@ -119,7 +126,7 @@ def touch(state: SessionState, now: float) -> Update:
 def rebound(state: SessionState, now: float, change: Callable[[bytes | None], bytes]) -> Update:
     """Return a write that changes the binding only."""
     place, view = state.current(now), state.view
-    view.binding = change(view.binding)
+    view.facts = replace(view.facts, binding=change(view.facts.binding))
     draft = replace(place.record, payload=view.packed(view.values), version=place.record.version + 1)
     return Update(place.handle, draft, view.values, view.sent(), None)
 

@@ -43,6 +43,7 @@ PLACES = [
 
 LAYERS = [
     ["exceptions", "options"],
+    ["facts"],
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
     ["adapter", "policy", "adapters.memory"],
