@@ -46,6 +46,8 @@ class SessionInfo:
     created_at: datetime
     expires_at: datetime | None
     values: dict[str, Any]
+    bound_at: datetime | None = None
+    """When it was bound to a device; ``None`` where it is bound to none."""
 
 
 class Requests:
@@ -281,7 +283,7 @@ class SessionManager:
 
     def _info(self, handle: str, record: SessionRecord) -> SessionInfo | None:
         try:
-            stored, _, _ = unpack_session(record.payload, record.created_at)
+            stored, facts, _ = unpack_session(record.payload, record.created_at)
             values = {key: self.codec.decode(data) for key, data in stored.items()}
         except (TypeError, ValueError, RecursionError):
             report_corrupt(handle)
@@ -292,6 +294,7 @@ class SessionManager:
             created_at=to_datetime(record.created_at),
             expires_at=None if record.expires_at is None else to_datetime(record.expires_at),
             values=values,
+            bound_at=None if facts.bound_at is None else to_datetime(facts.bound_at),
         )
 
 

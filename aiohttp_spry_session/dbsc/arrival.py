@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from ..facts import Facts
 from ..policy import to_datetime
 from .binding import Binding, read_binding
 from .options import Options
@@ -43,12 +44,19 @@ UNBOUND = Device("unbound")
 class Sight:
     """What the look-up made of a request: kept as it was, and told when somebody asks."""
 
-    __slots__ = ("binding", "found", "state")
+    __slots__ = ("_bound_at", "binding", "found", "state")
 
-    def __init__(self, state: DeviceState, binding: Binding | None = None, found: Pass | None = None) -> None:
+    def __init__(
+        self,
+        state: DeviceState,
+        binding: Binding | None = None,
+        bound_at: float | None = None,
+        found: Pass | None = None,
+    ) -> None:
         self.state = state
         self.binding = binding
         self.found = found
+        self._bound_at = bound_at
 
     @property
     def can_be_proved(self) -> bool:
@@ -64,7 +72,7 @@ class Sight:
             self.state,
             key.algorithm,
             key.thumbprint,
-            to_datetime(self.binding.registered_at),
+            None if self._bound_at is None else to_datetime(self._bound_at),
             None if self.found is None else to_datetime(self.found.issued),
         )
 
@@ -73,7 +81,7 @@ _UNBOUND, _UNPROVEN = Sight("unbound"), Sight("unproven")
 
 
 def judge(
-    packed: bytes | None,
+    facts: Facts,
     presented: Sequence[str],
     options: Options,
     *,
@@ -83,15 +91,15 @@ def judge(
 ) -> Sight:
     """Decide whether a request shows that it comes from the device that its session is bound to.
 
-    :param packed: what the session's record says of its binding.
+    :param facts: the session's.
     :param presented: the values of bound cookies that came along.
     :param since: when the session was last bound to its owner: what is young is not refused for want of anything, since
         its registration is under way.
     """
-    if packed is None:
+    if facts.binding is None:
         return _UNPROVEN if required and now >= since + options.grace else _UNBOUND
     try:
-        binding = read_binding(packed)
+        binding = read_binding(facts.binding)
     except ValueError:
         return _UNPROVEN
     if binding.key is None:
@@ -103,8 +111,8 @@ def judge(
         if found is not None and (latest is None or found.until > latest.until):
             latest = found
     if latest is not None and now < latest.until + options.leeway:
-        return Sight("bound", binding, latest)
+        return Sight("bound", binding, facts.bound_at, latest)
     # Requests that left before the registration's answer was there have no bound cookie yet.
-    if now < max(since, binding.registered_at) + options.grace:
-        return Sight("bound", binding)
-    return Sight("unproven", binding, latest)
+    if now < max(since, facts.bound_at or 0.0) + options.grace:
+        return Sight("bound", binding, facts.bound_at)
+    return Sight("unproven", binding, facts.bound_at, latest)

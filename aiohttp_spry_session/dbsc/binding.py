@@ -29,8 +29,6 @@ class Binding(msgspec.Struct, array_like=True, frozen=True):
     """256 bits that only the record holds: what challenges and bound cookies are sealed with."""
     counter: int = 0
     """How many proofs were accepted: a challenge is good for the one that comes next, so for one."""
-    registered_at: float = 0.0
-    """In Unix seconds."""
     key: tuple[str, bytes] | None = None
     """The device's public key, by algorithm and JWK; ``None`` while there is an offer only."""
 
@@ -83,7 +81,7 @@ def register(binding: Binding, text: str, options: Options, now: float) -> tuple
     if binding.key is not None:
         raise TakenError
     key = token.new_key()
-    return replace(binding, counter=1, registered_at=now, key=(key.algorithm, key.jwk)), challenge
+    return replace(binding, counter=1, key=(key.algorithm, key.jwk)), challenge
 
 
 def refresh(binding: Binding, text: str, options: Options, now: float) -> tuple[Binding, Challenge]:

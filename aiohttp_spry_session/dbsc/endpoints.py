@@ -12,10 +12,12 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from ..cookies import CookieWriter
 from ..events import logger
 from ..exceptions import AdapterError, ConflictError, SessionEndedError
+from ..facts import Facts
 from .binding import Binding, TakenError, challenge_for, pass_for, read_binding, refresh, register
 from .headers import CHALLENGE, IDENTIFIER, RESPONSE, only_value, write_challenge
 from .keys import ProofError
@@ -69,7 +71,7 @@ class Endpoints:
             return _answer(400)
         try:
             session = await self._sessions.find(self._identify(request))
-            if session is None or _binding_of(session.packed) is None:
+            if session is None or _binding_of(session.facts) is None:
                 return _answer(403)  # without a challenge: whoever has the session's cookie alone shall get none
             proof = _Proof(register, text, self._options, self._clock())
             await session.change(proof)
@@ -94,7 +96,7 @@ class Endpoints:
         now = self._clock()
         try:
             session = await self._sessions.find(self._identify(request))
-            binding = None if session is None else _binding_of(session.packed)
+            binding = None if session is None else _binding_of(session.facts)
             if session is None or binding is None:
                 return self._ended()
             if binding.key is None:
@@ -158,19 +160,20 @@ class _Proof:
         self._options = options
         self.now = now
 
-    def __call__(self, packed: bytes | None) -> bytes:
-        newest = _binding_of(packed)
+    def __call__(self, facts: Facts) -> Facts:
+        newest = _binding_of(facts)
         if newest is None or (newest.key is None and self._accept is refresh):
             raise UnsettledError  # another sign-in has replaced the binding
         self.newest = newest
         self.binding, self.challenge = self._accept(newest, self._text, self._options, self.now)
-        return self.binding.packed()
+        bound_at = self.now if newest.key is None else facts.bound_at
+        return replace(facts, binding=self.binding.packed(), bound_at=bound_at)
 
 
-def _binding_of(packed: bytes | None) -> Binding | None:
-    """Return a binding; ``None`` where there is none, or none that can be read."""
+def _binding_of(facts: Facts) -> Binding | None:
+    """Return a session's binding; ``None`` where there is none, or none that can be read."""
     try:
-        return None if packed is None else read_binding(packed)
+        return None if facts.binding is None else read_binding(facts.binding)
     except ValueError:
         return None
 

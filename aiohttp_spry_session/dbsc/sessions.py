@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from ..facts import Facts
+
 __all__ = ["BoundSession", "Change", "Sessions", "UnsettledError"]
 
-Change = Callable[[bytes | None], bytes]
-"""Makes the new binding of the newest stored one; what it raises comes out, and nothing is changed."""
+Change = Callable[[Facts], Facts]
+"""Makes new facts of the newest stored ones; what it raises comes out, and nothing is changed."""
 
 
 class UnsettledError(Exception):
@@ -31,12 +33,12 @@ class BoundSession(Protocol):
         ...
 
     @property
-    def packed(self) -> bytes | None:
-        """Its binding."""
+    def facts(self) -> Facts:
+        """What is known of it, its binding included."""
         ...
 
     def change(self, change: Change) -> Awaitable[None]:
-        """Store another binding, with no other change, on the newest stored state.
+        """Store other facts, with no other change, on the newest stored state.
 
         :raises UnsettledError: where the session was rotated away meanwhile.
         :raises SessionEndedError: where it has ended.

@@ -24,12 +24,12 @@ class StoredSession:
         self.handle = place.handle
         self.owner = place.record.owner
         self.since = place.record.created_at
-        self.packed = state.view.facts.binding
+        self.facts = state.view.facts
 
     async def change(self, change: Change) -> None:
-        """Store another binding: a write, and what a conflict costs. It is no use of the session."""
+        """Store other facts: a write, and what a conflict costs. It is no use of the session."""
         try:
-            await self._driver.rebind(self._state, change)
+            await self._driver.amend(self._state, change)
         except SessionEndedError as error:
             if error.reason == "rotated":
                 raise UnsettledError from error

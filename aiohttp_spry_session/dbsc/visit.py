@@ -65,12 +65,12 @@ class Visit:
         :raises aiohttp.web.HTTPOk: where a browser has not been able to prove it yet, but will when it loads the page
             again by itself.
         """
-        packed, record = state.view.facts.binding, state.record
+        facts, record = state.view.facts, state.record
         assert record is not None  # noqa: S101 - it is asked of live sessions
         options = self._visits.options
         self.sight = judge(
-            packed,
-            () if packed is None else self.presented(),
+            facts,
+            () if facts.binding is None else self.presented(),
             options,
             since=record.created_at,
             now=now,

@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from ..events import Events, logger
 from ..exceptions import AdapterError, ConflictError, SessionEndedError
+from ..facts import Facts
 from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..store.guard import GuardedStore
@@ -19,7 +20,7 @@ from ..store.trails import MAX_ATTEMPTS, Trails
 from .landing import Landing
 from .lifecycle import Lifecycle
 from .look_up import LookUp
-from .plan import next_step, rebound
+from .plan import amended, next_step
 from .state import SessionState
 from .status import ABSENT, UNLOADED, CookieAction, LostError, Status
 from .view import merged
@@ -108,9 +109,12 @@ class Driver:
         await self.mutate(state, key, remove)
         return taken
 
-    async def rebind(self, state: SessionState, change: Callable[[bytes | None], bytes]) -> None:
-        """Change what the session's facts keep as its binding, atomically in the store, and nothing else."""
-        await self._in_turn(state, self._landing.land, lambda: rebound(state, self._clock(), change))
+    async def amend(self, state: SessionState, change: Callable[[Facts], Facts]) -> None:
+        """Change facts of the session, atomically in the store, and nothing else; it is no use of the session.
+
+        The function gets the newest ones, again where another request was faster; what it raises comes out.
+        """
+        await self._in_turn(state, self._landing.land, lambda: amended(state, self._clock(), change))
 
     async def reload(self, state: SessionState) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""

@@ -16,7 +16,7 @@ from .state import SessionState
 from .status import ABSENT, RETIRED, LostError
 from .steps import Create, Extend, Extension, Move, Step, Update
 
-__all__ = ["Compute", "extension", "next_move", "next_step", "rebound", "start", "touch"]
+__all__ = ["Compute", "amended", "extension", "next_move", "next_step", "start", "touch"]
 
 Compute = Callable[[dict[str, bytes]], dict[str, bytes]]
 """Makes new values of the newest ones."""
@@ -123,10 +123,10 @@ def touch(state: SessionState, now: float, in_doubt: Container[str]) -> Update:
     return Update(place.handle, draft, view.values, view.sent(), None)
 
 
-def rebound(state: SessionState, now: float, change: Callable[[bytes | None], bytes]) -> Update:
-    """Return a write that changes the binding only."""
+def amended(state: SessionState, now: float, change: Callable[[Facts], Facts]) -> Update:
+    """Return a write that changes facts, and nothing else."""
     place, view = state.current(now), state.view
-    view.facts = replace(view.facts, binding=change(view.facts.binding))
+    view.facts = change(view.facts)
     draft = replace(place.record, payload=view.packed(view.values), version=place.record.version + 1)
     return Update(place.handle, draft, view.values, view.sent(), None)
 

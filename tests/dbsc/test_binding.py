@@ -21,6 +21,7 @@ from aiohttp_spry_session.dbsc.binding import (
 )
 from aiohttp_spry_session.dbsc.keys import DeviceKey, ProofError
 from aiohttp_spry_session.dbsc.options import Options
+from aiohttp_spry_session.facts import Facts
 from aiohttp_spry_session.testing.dbsc import SoftwareKey
 
 from .test_options import read
@@ -42,7 +43,7 @@ def test_a_registration_fills_the_offer() -> None:
     proof = KEY.prove(challenge_for(offer, OPTIONS, NOW), registering=True)
     binding, challenge = register(offer, proof, OPTIONS, NOW + 2)
     key = DeviceKey.read("ES256", KEY.jwk)
-    assert binding == Binding(offer.secret, 1, NOW + 2, ("ES256", key.jwk))
+    assert binding == Binding(offer.secret, 1, ("ES256", key.jwk))
     assert binding.device_key == key
     assert challenge.issued == int(NOW)
     assert read_binding(binding.packed()) == binding
@@ -124,10 +125,15 @@ def test_a_binding_shows_no_secret() -> None:
     assert repr(binding) == "<Binding counter=1 registered=True>"
 
 
-def sight(packed: bytes | None, *presented: str, after: float, **changes: Any) -> str:
+def facts(packed: bytes | None, bound_at: float | None = NOW) -> Facts:
+    """What a record keeps of a binding, and of when its key was registered."""
+    return Facts(binding=packed, bound_at=bound_at)
+
+
+def sight(packed: bytes | None, *presented: str, after: float, bound_at: float = NOW, **changes: Any) -> str:
     """What is made of a request that comes so long after the sign-in."""
     options: dict[str, Any] = {"since": NOW, "now": NOW + after, "required": False, **changes}
-    return judge(packed, presented, OPTIONS, **options).state
+    return judge(facts(packed, bound_at), presented, OPTIONS, **options).state
 
 
 def test_a_bound_cookie_is_good_until_its_end_and_a_little_longer() -> None:
@@ -158,7 +164,7 @@ def test_among_several_cookies_the_good_one_counts() -> None:
     binding = bound()
     old, new = (pass_for(binding, OPTIONS, int(NOW + age), NOW + age) for age in (0, 600))
     for presented in ((old, "x", new), (new, "x", old)):
-        found = judge(binding.packed(), presented, OPTIONS, since=NOW, now=NOW + 700, required=False)
+        found = judge(facts(binding.packed()), presented, OPTIONS, since=NOW, now=NOW + 700, required=False)
         assert found.state == "bound"
         assert found.device().proved_at == datetime.fromtimestamp(int(NOW + 600), UTC)
 
@@ -168,8 +174,8 @@ def test_grace_begins_again_with_a_late_registration() -> None:
     offer = new_offer()
     proof = KEY.prove(challenge_for(offer, OPTIONS, NOW), registering=True)
     packed = register(offer, proof, OPTIONS, NOW + 100)[0].packed()
-    assert sight(packed, after=114) == "bound"
-    assert sight(packed, after=115) == "unproven"
+    assert sight(packed, after=114, bound_at=NOW + 100) == "bound"
+    assert sight(packed, after=115, bound_at=NOW + 100) == "unproven"
 
 
 @pytest.mark.parametrize("packed", [None, new_offer().packed()], ids=["no offer", "offer"])
@@ -189,11 +195,11 @@ def test_what_is_shown_of_a_device() -> None:
     """Its algorithm, its key's name and times; of one without a key that there is none."""
     binding = bound()
     cookie = pass_for(binding, OPTIONS, int(NOW) + 5, NOW)
-    found = judge(binding.packed(), [cookie], OPTIONS, since=NOW, now=NOW + 20, required=False)
+    found = judge(facts(binding.packed()), [cookie], OPTIONS, since=NOW, now=NOW + 20, required=False)
     thumbprint = DeviceKey.read("ES256", KEY.jwk).thumbprint
     registered, proved = datetime.fromtimestamp(NOW, UTC), datetime.fromtimestamp(int(NOW) + 5, UTC)
     assert found.device() == Device("bound", "ES256", thumbprint, registered, proved)
-    early = judge(binding.packed(), (), OPTIONS, since=NOW, now=NOW, required=False)
+    early = judge(facts(binding.packed()), (), OPTIONS, since=NOW, now=NOW, required=False)
     assert early.device() == Device("bound", "ES256", thumbprint, registered, None)
-    offer = judge(new_offer().packed(), (), OPTIONS, since=NOW, now=NOW, required=False)
+    offer = judge(facts(new_offer().packed(), None), (), OPTIONS, since=NOW, now=NOW, required=False)
     assert offer.device() == Device("unbound")
