@@ -24,8 +24,8 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
-DEMO := $(VENV)/.installed-demo,redis,postgres
-TEST := $(VENV)/.installed-test,e2e,demo,redis,postgres
+DEMO := $(VENV)/.installed-demo,dbsc,redis,postgres
+TEST := $(VENV)/.installed-test,e2e,demo,dbsc,redis,postgres
 
 demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another)
 	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)'

@@ -25,7 +25,7 @@ from .sessions import BoundSession
 from .stored import StoredSessions
 from .visit import REQUIRED, Visit, Visits
 
-__all__ = ["DeviceBinding", "get_device", "prove", "required", "setup"]
+__all__ = ["DeviceBinding", "bindings_of", "get_device", "prove", "required", "setup"]
 
 H = TypeVar("H")
 
@@ -121,6 +121,11 @@ def setup(app: web.Application, devices: DeviceBinding) -> None:
     requests.companions = devices.visits
     bindings.append(devices)
     app.middlewares.insert(0, devices.middleware)
+
+
+def bindings_of(app: web.Application) -> list[DeviceBinding]:
+    """Return the bindings that were set up on an application itself."""
+    return list(app.get(_BINDINGS, ()))
 
 
 def get_device(request: web.Request, key: str = "session") -> Device:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .device import DeviceSession, SoftwareDevice
 from .keys import SoftwareKey
+from .signing_in import sign_in
 
-__all__ = ["DeviceSession", "SoftwareDevice", "SoftwareKey"]
+__all__ = ["DeviceSession", "SoftwareDevice", "SoftwareKey", "sign_in"]
