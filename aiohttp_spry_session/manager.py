@@ -68,7 +68,7 @@ class Requests:
         """Writes the cookie beside it, for a rotation whose outcome nobody knows (promise 9)."""
         self.session: Callable[[SessionState], Session] = partial(Session, driver, codec)
         """Returns what the handler sees of a request's session."""
-        self.companions: Callable[[Any], Companion] | None = None
+        self.companions: Callable[[Any], Companion[SessionState]] | None = None
         """Returns what comes on top of a request's session; ``None`` where nothing does."""
         self._policy = policy
         self._clock = clock

@@ -227,6 +227,7 @@ class _Cycle:
         state.headers_sent = True
 
     def _write_headers(self, response: web.StreamResponse, state: SessionState) -> None:
+        """Write what was decided on the cookies (promise 5), and what comes on top of it."""
         headers = response.headers
         if state.used:
             add_vary_cookie(headers)

@@ -352,7 +352,7 @@ def handle_to_keep(session: Session) -> str | None:
     return session.handle
 
 
-def companion_of(session: Session) -> tuple[Companion | None, SessionState]:
+def companion_of(session: Session) -> tuple[Companion[SessionState] | None, SessionState]:
     """Return what comes on top of a request's session, and what that is asked with."""
     state = session._state  # noqa: SLF001 - it is this module's
     return state.companion, state

@@ -46,6 +46,8 @@ class Sight:
 
     __slots__ = ("_bound_at", "binding", "found", "state")
 
+    state: DeviceState
+
     def __init__(
         self,
         state: DeviceState,

@@ -7,18 +7,18 @@ Device binding is one. It is made for a request before the look-up, by the facto
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from .state import SessionState
+from typing import Protocol, TypeVar
 
 __all__ = ["Companion"]
 
+S = TypeVar("S", contravariant=True)
+"""The state of a request's session."""
 
-class Companion(Protocol):
+
+class Companion(Protocol[S]):
     """On top of one request's session."""
 
-    def arrived(self, state: SessionState, now: float) -> None:
+    def arrived(self, state: S, now: float) -> None:
         """At the look-up, of a live session: ``state.refuse`` it where this request may not have it.
 
         What this raises is raised by the look-up.
@@ -29,6 +29,6 @@ class Companion(Protocol):
         """At ``bind``: return what the session's facts are to keep as its ``binding``; the same at each attempt."""
         ...
 
-    def leaving(self, state: SessionState, headers: MutableMapping[str, str]) -> None:
+    def leaving(self, state: S, headers: MutableMapping[str, str]) -> None:
         """At the headers, after the cookie was written into them."""
         ...

@@ -98,7 +98,7 @@ class SessionState:
         """Whether a task of the request is at the store; this and ``waiting`` are the driver's."""
         self.waiting: list[Callable[[], None]] = []
         """What wakes the tasks that wait for their turn."""
-        self.companion: Companion | None = None
+        self.companion: Companion[SessionState] | None = None
         """What comes on top of the session, in this request."""
         self._refusal: str | None = None
         self.starting = self.renewing = self.rolling = self._handed_out = self._came_retired = False

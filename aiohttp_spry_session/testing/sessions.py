@@ -106,7 +106,9 @@ class StoredSession:
             yield session
 
     @asynccontextmanager
-    async def begin(self, presented: tuple[str, ...], *, companion: Companion | None = None) -> AsyncIterator[Session]:
+    async def begin(
+        self, presented: tuple[str, ...], *, companion: Companion[SessionState] | None = None
+    ) -> AsyncIterator[Session]:
         """Use the session of a request that presents these identifiers; see :meth:`request`."""
         requests = requests_of(self.manager)
         spare = self._cookie(f"{self.manager.name}-next") if presented else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -12,9 +12,13 @@ from aiohttp import web
 from aiohttp_spry_session import SessionManager, dbsc, setup
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.dbsc import SoftwareDevice, SoftwareKey, sign_in
-from aiohttp_spry_session.testing.plugin import MakeDeviceClient, device_client  # noqa: F401
 
 from .conftest import BOUND, MakeSite, Site, cookies_of, home
+
+if TYPE_CHECKING:
+    from aiohttp_spry_session.testing.plugin import MakeDeviceClient
+
+pytest_plugins = ["aiohttp_spry_session.testing.plugin"]
 
 
 @pytest.mark.parametrize("alg", ["ES256", "RS256"])
@@ -205,7 +209,7 @@ def bound_app(clock: FakeClock, *, bound: bool = True) -> web.Application:
     return app
 
 
-async def test_the_fixture(device_client: MakeDeviceClient, clock: FakeClock) -> None:  # noqa: F811
+async def test_the_fixture(device_client: MakeDeviceClient, clock: FakeClock) -> None:
     """A device that is signed in and bound from the start, with values."""
     device, session = await device_client(bound_app(clock), owner="ada", values={"n": 1}, alg="RS256")
     clock.advance(20)
@@ -217,7 +221,7 @@ async def test_the_fixture(device_client: MakeDeviceClient, clock: FakeClock) ->
     assert await (await device.get("/")).json() == ["ada", "bound"]
 
 
-async def test_the_fixture_needs_a_binding(device_client: MakeDeviceClient, clock: FakeClock) -> None:  # noqa: F811
+async def test_the_fixture_needs_a_binding(device_client: MakeDeviceClient, clock: FakeClock) -> None:
     """The error says what to do."""
     with pytest.raises(LookupError, match="not bound to devices"):
         await device_client(bound_app(clock, bound=False), owner="ada")

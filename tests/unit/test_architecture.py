@@ -47,7 +47,7 @@ LAYERS = [
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
     ["adapter", "policy", "adapters.memory"],
-    ["request.view", "request.status"],
+    ["request.view", "request.status", "request.companion"],
     ["request.steps", "request.arrival"],
     ["request.cookie"],
     ["request.state"],
@@ -162,7 +162,7 @@ def test_imports_of_the_core_make_no_circle() -> None:
 
 def test_whole_core_is_in_the_list() -> None:
     """A new module of the core gets its place."""
-    outside = ("adapters/", "testing/")
+    outside = ("adapters/", "testing/", "dbsc/")
     known = {f"{module.replace('.', '/')}.py" for layer in LAYERS for module in layer}
     optional = {"__init__.py", "urls.py", "request/__init__.py", "store/__init__.py"}
     assert {path for path in SOURCES if not path.startswith(outside)} - optional == known - {"adapters/memory.py"}
@@ -179,7 +179,19 @@ def test_adapters_know_no_requests(module: str) -> None:
 def test_only_the_request_cycle_knows_aiohttp_web() -> None:
     """``middleware`` alone, with what it answers for a failure, and the key that requests are asked with."""
     knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith("testing/")}
-    assert knowing == {"answers.py", "middleware.py", "request_key.py"}
+    assert knowing == {"answers.py", "middleware.py", "request_key.py", *BINDING}
+
+
+BINDING = {"dbsc/devices.py", "dbsc/endpoints.py", "dbsc/visit.py"}
+"""What of the device binding stands in the request cycle."""
+
+
+def test_nothing_imports_an_optional_part() -> None:
+    """Whoever does not bind sessions to devices needs no cryptography, and pays nothing for it."""
+    users = {path for path in SOURCES if any(name.startswith("dbsc") for name in imported(path))}
+    assert {path for path in users if not path.startswith(("dbsc/", "testing/dbsc/"))} == {
+        "testing/plugin.py"
+    }  # when its fixture is used
 
 
 def test_what_is_long_says_its_rule() -> None:

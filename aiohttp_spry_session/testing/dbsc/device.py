@@ -72,7 +72,7 @@ class SoftwareDevice:
         self, client: TestClient[Any, Any], *, alg: Algorithm = "ES256", clock: Callable[[], float] | None = None
     ) -> None:
         self.client = client
-        self.alg = alg
+        self.alg: Algorithm = alg
         self.session: DeviceSession | None = None
         """The device session, while the browser has one."""
         self.registers = True

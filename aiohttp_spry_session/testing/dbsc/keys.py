@@ -19,7 +19,7 @@ class SoftwareKey:
     """A key pair of an algorithm; each one made is new."""
 
     def __init__(self, algorithm: Algorithm = "ES256") -> None:
-        self.algorithm = algorithm
+        self.algorithm: Algorithm = algorithm
         self._private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
         if algorithm == "ES256":
             self._private = ec.generate_private_key(ec.SECP256R1())
