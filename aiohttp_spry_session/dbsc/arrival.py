@@ -5,7 +5,7 @@ The record has been loaded anyway, so that this asks nobody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -84,7 +84,7 @@ _UNBOUND, _UNPROVEN = Sight("unbound"), Sight("unproven")
 
 def judge(
     facts: Facts,
-    presented: Sequence[str],
+    presented: Callable[[], Sequence[str]],
     options: Options,
     *,
     since: float,
@@ -94,7 +94,7 @@ def judge(
     """Decide whether a request shows that it comes from the device that its session is bound to.
 
     :param facts: the session's.
-    :param presented: the values of bound cookies that came along.
+    :param presented: returns the values of bound cookies that came along; called where they matter.
     :param since: when the session was last bound to its owner: what is young is not refused for want of anything, since
         its registration is under way.
     """
@@ -108,7 +108,7 @@ def judge(
         state: DeviceState = "unproven" if required and now >= since + options.grace else "unbound"
         return Sight(state, binding)
     latest: Pass | None = None
-    for value in presented:
+    for value in presented():
         found = read_pass(value, binding.secret)
         if found is not None and (latest is None or found.until > latest.until):
             latest = found

@@ -70,7 +70,7 @@ class Visit:
         options = self._visits.options
         self.sight = judge(
             facts,
-            () if facts.binding is None else self.presented(),
+            self.presented,
             options,
             since=record.created_at,
             now=now,

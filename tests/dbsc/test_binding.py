@@ -133,7 +133,7 @@ def facts(packed: bytes | None, bound_at: float | None = NOW) -> Facts:
 def sight(packed: bytes | None, *presented: str, after: float, bound_at: float = NOW, **changes: Any) -> str:
     """What is made of a request that comes so long after the sign-in."""
     options: dict[str, Any] = {"since": NOW, "now": NOW + after, "required": False, **changes}
-    return judge(facts(packed, bound_at), presented, OPTIONS, **options).state
+    return judge(facts(packed, bound_at), lambda: presented, OPTIONS, **options).state
 
 
 def test_a_bound_cookie_is_good_until_its_end_and_a_little_longer() -> None:
@@ -164,7 +164,14 @@ def test_among_several_cookies_the_good_one_counts() -> None:
     binding = bound()
     old, new = (pass_for(binding, OPTIONS, int(NOW + age), NOW + age) for age in (0, 600))
     for presented in ((old, "x", new), (new, "x", old)):
-        found = judge(facts(binding.packed()), presented, OPTIONS, since=NOW, now=NOW + 700, required=False)
+        found = judge(
+            facts(binding.packed()),
+            lambda presented=presented: presented,
+            OPTIONS,
+            since=NOW,
+            now=NOW + 700,
+            required=False,
+        )
         assert found.state == "bound"
         assert found.device().proved_at == datetime.fromtimestamp(int(NOW + 600), UTC)
 
@@ -195,11 +202,11 @@ def test_what_is_shown_of_a_device() -> None:
     """Its algorithm, its key's name and times; of one without a key that there is none."""
     binding = bound()
     cookie = pass_for(binding, OPTIONS, int(NOW) + 5, NOW)
-    found = judge(facts(binding.packed()), [cookie], OPTIONS, since=NOW, now=NOW + 20, required=False)
+    found = judge(facts(binding.packed()), lambda: [cookie], OPTIONS, since=NOW, now=NOW + 20, required=False)
     thumbprint = DeviceKey.read("ES256", KEY.jwk).thumbprint
     registered, proved = datetime.fromtimestamp(NOW, UTC), datetime.fromtimestamp(int(NOW) + 5, UTC)
     assert found.device() == Device("bound", "ES256", thumbprint, registered, proved)
-    early = judge(facts(binding.packed()), (), OPTIONS, since=NOW, now=NOW, required=False)
+    early = judge(facts(binding.packed()), tuple, OPTIONS, since=NOW, now=NOW, required=False)
     assert early.device() == Device("bound", "ES256", thumbprint, registered, None)
-    offer = judge(facts(new_offer().packed(), None), (), OPTIONS, since=NOW, now=NOW, required=False)
+    offer = judge(facts(new_offer().packed(), None), tuple, OPTIONS, since=NOW, now=NOW, required=False)
     assert offer.device() == Device("unbound")
