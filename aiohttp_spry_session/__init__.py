@@ -14,6 +14,7 @@ from .exceptions import (
     SessionNotLoadedError,
     SessionTooLargeError,
     SessionValueError,
+    TooManySessionsError,
 )
 from .identifiers import generate_identifier
 from .keys import SessionKey
@@ -45,6 +46,7 @@ __all__ = [
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "TooManySessionsError",
     "adapter_from_url",
     "generate_identifier",
     "get_session",

@@ -121,6 +121,11 @@ class SessionAdapter(abc.ABC):
             "SessionManager.find() and revoke_owner() to work"
         )
 
+    @property
+    def finds_owners(self) -> bool:
+        """Whether :meth:`find` can be asked."""
+        return type(self).find is not SessionAdapter.find
+
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.
 

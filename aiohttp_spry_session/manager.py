@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiosignal import Signal
 
@@ -18,9 +19,10 @@ from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec, unpack_session
 from .cookies import CookieWriter, SameSite, is_cookie_value
 from .events import Events, SessionEvent
+from .facts import authenticated_at, last_used_at
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
-from .options import read_flag, read_lifetime, read_max_bytes, read_timeout
-from .policy import Policy, to_datetime
+from .options import read_flag, read_lifetime, read_max_bytes, read_max_sessions, read_timeout, read_when_full
+from .policy import Policy, WhenFull, to_datetime
 from .record import SessionRecord
 from .request.arrival import Place
 from .request.driver import Driver, report_corrupt
@@ -28,6 +30,9 @@ from .request.state import SessionState
 from .session import Session, check_owner, handle_to_keep
 from .store.guard import GuardedStore
 from .store.trails import Trails
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["Requests", "SessionInfo", "SessionManager", "check_manager", "requests_of"]
 
@@ -44,6 +49,11 @@ class SessionInfo:
     owner: str | None
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime
+    """As exactly as ``track_use`` says."""
+    authenticated_at: datetime | None
+    level: str | None
+    device: dict[str, str] | None
     values: dict[str, Any]
 
 
@@ -70,7 +80,7 @@ class Requests:
 
     def max_age(self, place: Place) -> int | None:
         """Return the ``Max-Age`` of a session's cookie, in seconds."""
-        return self._policy.max_age(place.record.expires_at, self._clock())
+        return self._policy.max_age(place.record, self._clock())
 
 
 class SessionManager:
@@ -91,7 +101,13 @@ class SessionManager:
     :param partitioned: the cookie's ``Partitioned`` (CHIPS).
     :param persistent: send ``Max-Age``; ``False`` makes a cookie that ends with the browser.
     :param max_lifetime: ``timedelta`` or seconds from creation that no renewal passes; ``None``: no limit.
-    :param rolling: renew a session by itself when a request uses it past half of its lifetime.
+    :param rolling: renew a session by itself when a request uses it past half of its lifetime; a callable gets the
+        request and says whether it counts as activity, so that polling keeps nobody signed in.
+    :param track_use: ``timedelta`` or seconds: a use is stored when the stored one is older; ``None``: with other
+        writes only.
+    :param max_sessions: how many live sessions an owner may have; ``None``: no limit.
+    :param when_full: ``"end-oldest"``: a ``bind`` ends the oldest of those that are too many; ``"refuse"``: it raises
+        :class:`~aiohttp_spry_session.TooManySessionsError`.
     :param autostart: start a session for every visitor, as Spry does.
     :param lazy: ask the store only when the session is first used.
     :param codec: turns one value into bytes and back.
@@ -114,7 +130,10 @@ class SessionManager:
         partitioned: bool = False,
         persistent: bool = True,
         max_lifetime: timedelta | float | None = None,
-        rolling: bool = False,
+        rolling: bool | Callable[[web.Request], bool] = False,
+        track_use: timedelta | float | None = None,
+        max_sessions: int | None = None,
+        when_full: WhenFull = "end-oldest",
         autostart: bool = False,
         lazy: bool = False,
         codec: Codec | None = None,
@@ -148,7 +167,14 @@ class SessionManager:
         self.partitioned = partitioned
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = read_flag("rolling", rolling)
+        self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.track_use = read_lifetime("track_use", track_use)
+        self.max_sessions = read_max_sessions(max_sessions)
+        self.when_full = read_when_full(when_full)
+        if max_sessions is not None and not adapter.finds_owners:
+            raise ValueError(
+                f"max_sessions needs an adapter that can find() an owner's sessions: {type(adapter).__name__} cannot"
+            )
         self.autostart = read_flag("autostart", autostart)
         self.lazy = read_flag("lazy", lazy)
         self.codec = read_codec(codec)
@@ -159,7 +185,17 @@ class SessionManager:
         self._events = Events(self)
         self._store = GuardedStore(adapter, clock, self.timeout)
         self._trails = Trails(self._store, clock)
-        self._policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
+        self._policy = Policy(
+            adapter.expiration,
+            self.max_lifetime,
+            self.rolling is not False,
+            autostart,
+            persistent,
+            self.max_bytes,
+            self.track_use,
+            self.max_sessions,
+            self.when_full,
+        )
         spares = cookies.named(f"{name}-next")
         # The longer name: an identifier goes into either cookie.
         identifiers = IdentifierSource(identifier_generator, max_length=spares.max_value_length)
@@ -211,8 +247,7 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         """
-        if not isinstance(handle, str):
-            raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
+        check_handle(handle)
         # What comes from a form may be anything; a store need not even be able to express it.
         ended = await self._trails.end(handle) if is_cookie_value(handle) else None
         if ended is None:
@@ -252,6 +287,17 @@ class SessionManager:
             ended += sum(await asyncio.gather(*map(self.revoke, part)))
         return ended
 
+    def edit(self, handle: str) -> AbstractAsyncContextManager[Session]:
+        """Return the session under a handle, outside a request: ``async with manager.edit(handle) as session``.
+
+        Its changes are committed at the block's end, where they raise ``SessionEndedError`` if it is gone by then, and
+        discarded where the block raises. What would need a response raises ``HeadersSentError``.
+
+        :raises SessionEndedError: at entry, where no session lives under the handle, or a rotation has taken it to.
+        :raises AdapterError: where the store failed.
+        """
+        return edited(self._requests, check_handle(handle))
+
     async def purge(self) -> int:
         """Delete expired sessions from the store; return how many (ASVS 14.2.7).
 
@@ -278,18 +324,41 @@ class SessionManager:
 
     def _info(self, handle: str, record: SessionRecord) -> SessionInfo | None:
         try:
-            stored, _, _ = unpack_session(record.payload, record.created_at)
+            stored, facts, _ = unpack_session(record.payload, record.created_at)
             values = {key: self.codec.decode(data) for key, data in stored.items()}
         except (TypeError, ValueError, RecursionError):
             report_corrupt(handle)
             return None
+        proved = authenticated_at(facts, record.owner, record.created_at)
         return SessionInfo(
             handle=handle,
             owner=record.owner,
             created_at=to_datetime(record.created_at),
             expires_at=None if record.expires_at is None else to_datetime(record.expires_at),
+            last_used_at=to_datetime(last_used_at(facts, record.created_at)),
+            authenticated_at=None if proved is None else to_datetime(proved),
+            level=facts.level,
+            device=facts.device,
             values=values,
         )
+
+
+def check_handle(handle: str) -> str:
+    """Return what may be a handle; ``ValueError`` for what is no ``str``."""
+    if not isinstance(handle, str):
+        raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
+    return handle
+
+
+@asynccontextmanager
+async def edited(requests: Requests, handle: str) -> AsyncIterator[Session]:
+    """Give a session to a block, and commit or discard what it did."""
+    state = requests.driver.begin((handle,))
+    state.headers_sent = True
+    state.rolling = state.tracking = False  # it is no use by its owner
+    await requests.driver.edit(state, handle)
+    yield requests.session(state)  # where the block raises, what it changed is never committed
+    await requests.driver.save(state, last=True)
 
 
 def requests_of(manager: SessionManager) -> Requests:

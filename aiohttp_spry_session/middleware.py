@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler, Middleware
 
 from .answers import (
-    EndedAnswer,
+    ConflictAnswer,
     UnavailableAnswer,
     answer_instead,
     answer_to,
@@ -115,6 +115,7 @@ class _Cycle:
         self._key = NamedKey(key)
         self._requests = requests_of(manager)
         self._driver = self._requests.driver
+        self._rolling = manager.rolling if callable(manager.rolling) else None
         self._hooked = hooked
 
     @web.middleware
@@ -161,6 +162,9 @@ class _Cycle:
             state = self._driver.begin(read_cookie(headers, name), read_cookie(headers, self._requests.spares.name))
         else:
             state = self._driver.begin(read_cookie(headers, name))
+        state.request = ref(request)
+        if self._rolling is not None:
+            state.rolling = bool(self._rolling(request))
         if not self._hooked:
             state.has_left = partial(has_left, request.writer)
         return state
@@ -183,7 +187,7 @@ class _Cycle:
 
         A failure of the session itself becomes a response, unless another one's headers have left.
         """
-        if isinstance(error, web.HTTPException) and not isinstance(error, EndedAnswer | UnavailableAnswer):
+        if isinstance(error, web.HTTPException) and not isinstance(error, ConflictAnswer | UnavailableAnswer):
             try:
                 await self._finish(state, error)
             except BaseException as failure:  # noqa: BLE001 - raised by the caller

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
+from msgspec import UNSET, UnsetType
+
 from .codec import Codec
 from .exceptions import SessionEndedError, SessionNotLoadedError, SessionValueError
+from .facts import authenticated_at, read_facts, read_level
 from .keys import SessionKey, key_name
 from .options import read_lifetime
 from .policy import to_datetime
@@ -85,6 +88,43 @@ class Session:
         """Whose session this is, as told to :meth:`bind`."""
         record = self._loaded().record
         return None if record is None else record.owner
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When it was used before this request, in UTC, as exactly as ``track_use`` says; ``None`` for no session."""
+        state = self._loaded()
+        return None if state.place is None or state.last_used_at is None else to_datetime(state.last_used_at)
+
+    @property
+    def authenticated_at(self) -> datetime | None:
+        """When its user last proved who they are (:meth:`bind`, :meth:`confirm`), in UTC; ``None`` without an owner."""
+        seconds = self._authenticated_at()
+        return None if seconds is None else to_datetime(seconds)
+
+    @property
+    def level(self) -> str | None:
+        """How its user proved who they are, as told to :meth:`bind` or :meth:`confirm`."""
+        return self._loaded().view.facts.level
+
+    @property
+    def device(self) -> dict[str, str] | None:
+        """A copy of what :meth:`bind` was told of the device; ``None`` where that was nothing."""
+        device = self._loaded().view.facts.device
+        return None if device is None else dict(device)
+
+    def is_fresh(self, within: timedelta | float, *, level: str | None = None) -> bool:
+        """Return whether its user proved who they are within that time, by the manager's clock (ASVS 7.5.1, 7.5.3).
+
+        :param within: a ``timedelta`` or seconds.
+        :param level: where given, it has to be just that one: levels are names, not ranks.
+        """
+        seconds = read_lifetime("within", within)
+        if seconds is None:
+            raise ValueError("within must be a timedelta or a number of seconds: None is no time")
+        authenticated = self._authenticated_at()
+        if authenticated is None or self._driver.clock() - authenticated > seconds:
+            return False
+        return level is None or self._state.view.facts.level == level
 
     async def has(self, key: str | SessionKey[Any]) -> bool:
         """Return whether the key has a value (which may be ``None``)."""
@@ -255,7 +295,16 @@ class Session:
         await self._use()
         await self._driver.rotate(self._state, grace=seconds or 0.0)
 
-    async def bind(self, owner: str) -> None:
+    async def bind(
+        self,
+        owner: str,
+        *,
+        level: str | None = None,
+        device: Mapping[str, str] | None = None,
+        expiration: timedelta | float | UnsetType | None = UNSET,
+        max_lifetime: timedelta | float | UnsetType | None = UNSET,
+        persistent: bool | UnsetType = UNSET,
+    ) -> None:
         """Say whose session this is: the one call to make at login (ASVS 7.2.4).
 
         Rotates the identifier, sets the owner, and restarts expiration and ``max_lifetime``. Where there is no session
@@ -263,12 +312,42 @@ class Session:
         begins empty. Where the session ended or was rotated away while this ran, one of its own is started: with the
         values that this request saw where a rotation or another ``bind`` of this owner was faster, else empty.
 
+        What is given here holds for this session alone, through renewals and rotations, until the next ``bind``; what
+        is not, comes from adapter and manager. "Remember me" is ``expiration=timedelta(days=30), persistent=True``.
+
         :param owner: a non-empty ``str``, such as the user's id.
-        :raises SessionValueError: for any other owner.
+        :param level: a name for how they proved who they are, such as ``"password"``; :meth:`is_fresh` asks for it.
+        :param device: what a list of devices shows, at most 1 KB of text, such as the ``User-Agent``.
+        :param expiration: a ``timedelta`` or seconds; ``None`` is never.
+        :param max_lifetime: a ``timedelta`` or seconds that no renewal passes; ``None``: no limit.
+        :param persistent: whether the cookie outlives the browser.
+        :raises SessionValueError: for any other owner, level or device; nothing is changed.
+        :raises ValueError: for a lifetime that adapters or cookies cannot hold.
+        :raises TooManySessionsError: with ``when_full="refuse"``, where the owner has ``max_sessions`` already: the
+            session goes on without an owner, its values intact.
         :raises HeadersSentError: after the response's headers have left.
         """
+        facts = read_facts(
+            level=level, device=device, expiration=expiration, max_lifetime=max_lifetime, persistent=persistent
+        )
+        check_owner(owner)
         await self._use()
-        await self._driver.bind(self._state, check_owner(owner))
+        await self._driver.bind(self._state, owner, facts)
+
+    async def confirm(self, level: str | None = None) -> None:
+        """Take note that the user proved again who they are, for a step that needs it (ASVS 7.5.1).
+
+        Rotates the identifier, and sets :attr:`authenticated_at`, and :attr:`level` unless it is ``None``;
+        ``created_at``, ``expires_at`` and the absolute limit stay.
+
+        :raises SessionValueError: for a level that is none.
+        :raises SessionError: where the session has no owner: there is nobody to confirm.
+        :raises HeadersSentError: after the response's headers have left.
+        :raises SessionEndedError: also where another request rotated the session first.
+        """
+        read_level(level)
+        await self._use()
+        await self._driver.confirm(self._state, level)
 
     async def destroy(self, *, regenerate: bool = True) -> None:
         """Delete the session from the store, at once, wherever a rotation has taken it (ASVS 7.4.1).
@@ -302,6 +381,11 @@ class Session:
 
     def __repr__(self) -> str:
         return f"<Session {self._state.status.name.lower()}>"
+
+    def _authenticated_at(self) -> float | None:
+        state = self._loaded()
+        record = state.record
+        return None if record is None else authenticated_at(state.view.facts, record.owner, record.created_at)
 
     async def _use(self) -> SessionState:
         state = self._state

@@ -152,6 +152,11 @@ class FaultyAdapter(SessionAdapter):
         """Whether the adapter behind does."""
         return self.adapter.rotates_at_once
 
+    @property
+    def finds_owners(self) -> bool:
+        """Whether the adapter behind can."""
+        return self.adapter.finds_owners
+
     async def load(self, handle: str) -> SessionRecord | None:
         return await self._pass("load", lambda: self.adapter.load(handle))
 

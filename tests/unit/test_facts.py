@@ -249,9 +249,9 @@ def test_a_view_keeps_facts() -> None:
     assert (view.values, view.facts) == ({"a": b"1"}, FULL)
     view.put("b", b"2")
     sent, landed = view.sent(), record(dict(view.values), view.facts)
-    assert view.packed(view.values) == landed.payload
+    assert view.packed(view.values, view.facts) == landed.payload
     view.put("c", b"3")
-    view.landed(landed, view.values, sent)
+    view.landed(landed, view.values, view.facts, sent)
     assert (view.values, view.changes, view.facts) == ({"a": b"1", "b": b"2", "c": b"3"}, {"c": b"3"}, FULL)
     view.discard(landed)
     assert (view.values, view.facts) == ({"a": b"1", "b": b"2"}, FULL)
@@ -264,7 +264,7 @@ def test_a_view_takes_over_what_landed() -> None:
     view = View(None)
     view.refreshed(record({"a": b"1"}))
     for facts in (FULL, NO_FACTS):
-        view.landed(record({"a": b"1"}, facts), view.values, view.sent())
+        view.landed(record({"a": b"1"}, facts), view.values, facts, view.sent())
         assert view.facts == facts
     view.put("a", b"2")
     view.facts = FULL
@@ -281,9 +281,9 @@ def test_facts_do_not_count(values: dict[str, bytes], facts: Facts, key: str, va
         view.refreshed(record(values, facts))
         try:
             view.put(key, value)
-            view.packed(dict(view.values))
-            view.landed(record(dict(view.values), facts), view.values, view.sent())
-            view.packed(view.values | {"more": b"1234"})
+            view.packed(dict(view.values), facts)
+            view.landed(record(dict(view.values), facts), view.values, facts, view.sent())
+            view.packed(view.values | {"more": b"1234"}, facts)
         except SessionTooLargeError as error:
             return error.size, error.key, view.values
         return view.values

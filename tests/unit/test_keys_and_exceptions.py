@@ -18,6 +18,7 @@ from aiohttp_spry_session import (
     SessionNotLoadedError,
     SessionTooLargeError,
     SessionValueError,
+    TooManySessionsError,
 )
 from aiohttp_spry_session.keys import key_name
 
@@ -58,6 +59,7 @@ def test_exceptions_have_one_root():
         SessionNotLoadedError: (SessionError,),
         HeadersSentError: (SessionError,),
         SessionEndedError: (SessionError,),
+        TooManySessionsError: (SessionError,),
         ConflictError: (SessionError,),
         AdapterError: (SessionError,),
     }
