@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from .codec import Codec
 from .exceptions import SessionEndedError, SessionNotLoadedError, SessionValueError
 from .facts import authenticated_at, read_facts, read_level
-from .keys import SessionKey, key_name
+from .keys import SessionKey, TypedKey, TypeForm, key_name
 from .options import read_lifetime
 from .policy import to_datetime
 from .request.driver import Driver, check_loaded
@@ -22,7 +22,11 @@ __all__ = ["Session", "check_owner", "handle_to_keep"]
 
 T = TypeVar("T")
 D = TypeVar("D")
-N = TypeVar("N", int, float)
+R = TypeVar("R")
+V = TypeVar("V")
+
+_AS_THEY_ARE = frozenset({str, int, float, bool})
+"""Types of keys whose values need no second look."""
 
 
 class Session:
@@ -132,17 +136,17 @@ class Session:
         return key_name(key) in state.view.values
 
     @overload
-    async def get(self, key: SessionKey[T]) -> T: ...
+    async def get(self, key: TypedKey[Any, R, Any]) -> R: ...
     @overload
-    async def get(self, key: SessionKey[T], default: D) -> T | D: ...
+    async def get(self, key: TypedKey[Any, Any, V], default: D) -> V | D: ...
     @overload
-    async def get(self, key: str, default: None = None, *, type: type[T]) -> T | None: ...
+    async def get(self, key: str, default: None = None, *, type: TypeForm[T]) -> T | None: ...
     @overload
-    async def get(self, key: str, default: D, *, type: type[T]) -> T | D: ...
+    async def get(self, key: str, default: D, *, type: TypeForm[T]) -> T | D: ...
     @overload
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any: ...
 
-    async def get(self, key: str | SessionKey[Any], default: Any = None, *, type: Any = Any) -> Any:
+    async def get(self, key: str | TypedKey[Any, Any, Any], default: Any = None, *, type: Any = Any) -> Any:
         """Return a new copy of the key's value, or the default where there is none.
 
         With ``type``, or a :class:`~aiohttp_spry_session.SessionKey`, msgspec converts the value and checks it.
@@ -162,20 +166,22 @@ class Session:
         return list(state.view.values)
 
     @overload
-    async def set(self, key: SessionKey[T], value: T) -> None: ...
+    async def set(self, key: TypedKey[T, Any, Any], value: T) -> None: ...
     @overload
     async def set(self, key: str, value: Any) -> None: ...
 
-    async def set(self, key: str | SessionKey[Any], value: Any) -> None:
+    async def set(self, key: str | TypedKey[Any, Any, Any], value: Any) -> None:
         """Store a copy of the value under the key; starts a session where there is none.
 
-        :raises SessionValueError: for a value without an exact stored form; the old one stays.
+        Under a :class:`~aiohttp_spry_session.SessionKey` msgspec converts it to the key's type first.
+
+        :raises SessionValueError: for a value that has no exact stored form, or not the key's type; the old one stays.
         :raises SessionTooLargeError: where the session would pass ``max_bytes``; the old value stays.
         :raises HeadersSentError: where this would start a session after the response's headers have left.
         """
         state = await self._use()
         name = key_name(key)
-        state.put(name, self._encode(name, value))
+        state.put(name, self._encode(name, value, _type(key)))
         if state.is_over:
             await self._driver.save(state)
 
@@ -195,43 +201,47 @@ class Session:
             await self._driver.save(state)
 
     @overload
-    async def update(self, key: SessionKey[T], function: Callable[[T], T]) -> T: ...
+    async def update(self, key: TypedKey[T, R, V], function: Callable[[R], T]) -> V: ...
     @overload
-    async def update(self, key: SessionKey[T], function: Callable[[T], T], default: T) -> T: ...
+    async def update(self, key: TypedKey[T, Any, V], function: Callable[[T], T], default: T) -> V: ...
     @overload
     async def update(self, key: str, function: Callable[[Any], T], default: Any = None) -> T: ...
 
-    async def update(self, key: str | SessionKey[Any], function: Callable[[Any], Any], default: Any = None) -> Any:
+    async def update(
+        self, key: str | TypedKey[Any, Any, Any], function: Callable[[Any], Any], default: Any = None
+    ) -> Any:
         """Replace the value by ``function(value)``, atomically in the store; return the new value.
 
         The function gets the newest stored value, or the default. It may be called again when another request was
         faster, so it should do nothing but compute; an exception from it changes nothing and comes out as it is.
 
-        :raises SessionValueError: where its result cannot be stored.
+        :raises SessionValueError: where its result cannot be stored, or not as the key's type; the old value stays.
         :raises ConflictError: where other processes were faster too often.
         """
         await self._use()
         name = key_name(key)
-        kind = key.type if isinstance(key, SessionKey) else Any
+        kind = _type(key)
 
         def change(data: bytes | None) -> bytes:
             current = _default(key, default) if data is None else self._decode(name, data, kind)
-            return self._encode(name, function(current))
+            return self._encode(name, function(current), kind)
 
         changed = await self._driver.mutate(self._state, name, change)
         return None if changed is None else self._decode(name, changed, kind)
 
     @overload
-    async def increment(self, key: SessionKey[N], by: N = ...) -> N: ...
+    async def increment(self, key: TypedKey[int, Any, V], by: int = 1) -> V: ...
+    @overload
+    async def increment(self, key: TypedKey[float, Any, V], by: float = 1) -> V: ...
     @overload
     async def increment(self, key: str, by: int = 1) -> int: ...
     @overload
     async def increment(self, key: str, by: float) -> float: ...
 
-    async def increment(self, key: str | SessionKey[Any], by: float = 1) -> float:
+    async def increment(self, key: str | TypedKey[Any, Any, Any], by: float = 1) -> Any:
         """Add to a number, atomically in the store; a missing one counts as 0. Return the sum.
 
-        :raises SessionValueError: where the value is not a number.
+        :raises SessionValueError: where the value is not a number, or the sum not of the key's type; the value stays.
         :raises ConflictError: where other processes were faster too often.
         """
 
@@ -244,17 +254,16 @@ class Session:
             return value + by
 
         missing = 0 if isinstance(key, str) else _default(key, None) or 0
-        summed: float = await self.update(key, add, missing)
-        return summed
+        return await self.update(key, add, missing)
 
     @overload
-    async def pop(self, key: SessionKey[T]) -> T: ...
+    async def pop(self, key: TypedKey[Any, R, Any]) -> R: ...
     @overload
-    async def pop(self, key: SessionKey[T], default: D) -> T | D: ...
+    async def pop(self, key: TypedKey[Any, Any, V], default: D) -> V | D: ...
     @overload
     async def pop(self, key: str, default: Any = None) -> Any: ...
 
-    async def pop(self, key: str | SessionKey[Any], default: Any = None) -> Any:
+    async def pop(self, key: str | TypedKey[Any, Any, Any], default: Any = None) -> Any:
         """Remove the key, atomically in the store, and return its value, or the default.
 
         Of any number of requests that pop one value exactly one gets it: right for one-time tokens.
@@ -266,7 +275,7 @@ class Session:
         data = await self._driver.take(self._state, name)
         if data is None:
             return _default(key, default)
-        return self._decode(name, data, key.type if isinstance(key, SessionKey) else Any)
+        return self._decode(name, data, _type(key))
 
     async def renew(self) -> None:
         """Restart the expiration, when the headers leave, and write the cookie; starts a session where there is none.
@@ -403,9 +412,13 @@ class Session:
             raise SessionNotLoadedError("the session is not loaded yet: await session.load(), or any operation, first")
         return state
 
-    def _encode(self, name: str, value: Any) -> bytes:
+    def _encode(self, name: str, value: Any, type: Any) -> bytes:
         try:
-            return self._codec.encode(value)
+            data = self._codec.encode(value)
+            if type is Any or (value.__class__ is type and type in _AS_THEY_ARE):
+                return data
+            # What a read would make of it, or the error that it would raise.
+            return self._codec.encode(self._codec.decode(data, type))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise _unstorable(name, error) from error
 
@@ -446,5 +459,9 @@ def check_owner(owner: str) -> str:
     return owner
 
 
-def _default(key: str | SessionKey[Any], default: Any) -> Any:
+def _type(key: object) -> Any:
+    return key.type if isinstance(key, SessionKey) else Any
+
+
+def _default(key: object, default: Any) -> Any:
     return key.default if default is None and isinstance(key, SessionKey) else default

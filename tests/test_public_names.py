@@ -103,7 +103,19 @@ OPTIONS = [
         "partitioned",
         "persistent",
     ),
-    *("max_lifetime", "rolling", "track_use", "max_sessions", "when_full", "autostart", "lazy", "codec", "max_bytes", "timeout", "clock"),
+    *(
+        "max_lifetime",
+        "rolling",
+        "track_use",
+        "max_sessions",
+        "when_full",
+        "autostart",
+        "lazy",
+        "codec",
+        "max_bytes",
+        "timeout",
+        "clock",
+    ),
 ]
 
 
