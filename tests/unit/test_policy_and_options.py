@@ -19,6 +19,7 @@ from aiohttp_spry_session import (
     SQLiteSessionAdapter,
     generate_identifier,
 )
+from aiohttp_spry_session.codec import pack
 from aiohttp_spry_session.options import read_lifetime
 from aiohttp_spry_session.policy import Policy, to_datetime
 
