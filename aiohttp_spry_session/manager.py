@@ -17,11 +17,18 @@ from aiosignal import Signal
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec, unpack_session
-from .cookies import CookieWriter, SameSite, is_cookie_value
+from .cookies import CookieWriter, SameSite, is_cookie_value, read_header
 from .events import Events, SessionEvent
 from .facts import authenticated_at, last_used_at
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
-from .options import read_flag, read_lifetime, read_max_bytes, read_max_sessions, read_timeout, read_when_full
+from .options import (
+    read_flag,
+    read_lifetime,
+    read_max_bytes,
+    read_max_sessions,
+    read_timeout,
+    read_when_full,
+)
 from .policy import Policy, WhenFull, to_datetime
 from .record import SessionRecord
 from .request.arrival import Place
@@ -101,6 +108,8 @@ class SessionManager:
     :param partitioned: the cookie's ``Partitioned`` (CHIPS).
     :param persistent: send ``Max-Age``; ``False`` makes a cookie that ends with the browser.
     :param max_lifetime: ``timedelta`` or seconds from creation that no renewal passes; ``None``: no limit.
+    :param header: the name of a header that plays the cookie's part for clients without cookies, such as apps; a
+        request that has it is identified by it alone, and answered in it.
     :param rolling: renew a session by itself when a request uses it past half of its lifetime; a callable gets the
         request and says whether it counts as activity, so that polling keeps nobody signed in.
     :param track_use: ``timedelta`` or seconds: a use is stored when the stored one is older; ``None``: with other
@@ -130,6 +139,7 @@ class SessionManager:
         partitioned: bool = False,
         persistent: bool = True,
         max_lifetime: timedelta | float | None = None,
+        header: str | None = None,
         rolling: bool | Callable[[web.Request], bool] = False,
         track_use: timedelta | float | None = None,
         max_sessions: int | None = None,
@@ -168,6 +178,7 @@ class SessionManager:
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
         self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.header = read_header(header)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)
         self.when_full = read_when_full(when_full)

@@ -105,6 +105,7 @@ OPTIONS = [
     ),
     *(
         "max_lifetime",
+        "header",
         "rolling",
         "track_use",
         "max_sessions",

@@ -59,7 +59,7 @@ LAYERS = [
     ["request.driver"],
     ["session"],
     ["manager", "request_key"],
-    ["answers"],
+    ["answers", "carriers"],
     ["middleware"],
 ]
 """The core from the bottom up: a module imports from lower lines, or from its own."""
@@ -190,9 +190,9 @@ def test_adapters_know_no_requests(module: str) -> None:
 
 
 def test_only_the_request_cycle_knows_aiohttp_web() -> None:
-    """``middleware`` alone, with what it answers for a failure, and the key that requests are asked with."""
+    """``middleware`` alone, with what it answers, reads and writes, and the key that requests are asked with."""
     knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith("testing/")}
-    assert knowing == {"answers.py", "middleware.py", "request_key.py"}
+    assert knowing == {"answers.py", "carriers.py", "middleware.py", "request_key.py"}
 
 
 def test_what_is_long_says_its_rule() -> None:
