@@ -133,8 +133,12 @@ class MigratingAdapter(WrappingAdapter):
                     return await self.old.destroy(handle)
                 if kept.retired and await self.adapter.load(handle) is None:
                     return False
+                if moving_record(kept) is None:  # no copy of it is on its way
+                    if not kept.retired and await self.old.update(handle, moved(kept)):
+                        return True
+                    continue
                 stone = tombstone(kept)
-                done = not kept.retired and await self.adapter.create(handle, stone)
+                done = await self.adapter.create(handle, stone)
             elif found.retired:
                 stone, done = found, True
             else:

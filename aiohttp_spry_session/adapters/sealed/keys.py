@@ -6,6 +6,7 @@ import base64
 import hmac
 import secrets
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Final
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -17,6 +18,7 @@ KEY_SIZE: Final = 32
 """Bytes: 256 bits."""
 
 ID_SIZE: Final = 8
+_BLOCK: Final = 64
 
 _SALT = b"aiohttp-spry-session sealed records"
 _ALLOWED = "keys are 32 random bytes, or their base64 text, as generate_key() and `spry-session keygen` make them"
@@ -28,7 +30,7 @@ class Key:
     Whoever knows one of them learns nothing about the others, or the key.
     """
 
-    __slots__ = ("_owners", "_sealing", "canary", "id")
+    __slots__ = ("_inner", "_outer", "_owners", "_sealing", "canary", "id")
 
     def __init__(self, key: bytes) -> None:
         def derive(purpose: bytes, size: int = KEY_SIZE) -> bytes:
@@ -40,6 +42,9 @@ class Key:
         """Is kept in the store, to tell whether this is the right key."""
         self._sealing = derive(b"sealing")
         self._owners = derive(b"owners")
+        # HMAC (RFC 2104) as far as the key goes: each record is spared what makes it seven times as slow.
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in self._sealing.ljust(_BLOCK, b"\0")))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in self._sealing.ljust(_BLOCK, b"\0")))
 
     def __repr__(self) -> str:
         return f"<key {self.id.hex()}>"
@@ -49,7 +54,10 @@ class Key:
 
         It is HKDF-Expand of the sealing key: its first block, which is all there is of 256 bits.
         """
-        return hmac.digest(self._sealing, version.to_bytes(8, signed=True) + handle + b"\x01", "sha256")
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(version.to_bytes(8, signed=True) + handle + b"\x01")
+        outer.update(inner.digest())
+        return outer.digest()
 
     def hidden(self, owner: str) -> str:
         """Return what stands for an owner in the store: a keyed hash, 43 characters."""
