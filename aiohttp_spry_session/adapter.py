@@ -102,6 +102,15 @@ class SessionAdapter(abc.ABC):
             await self.destroy(new)
         return rotated
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether :meth:`rotate` does all or nothing, whatever fails meanwhile; the default takes two steps: ``False``.
+
+        Where it does not, who comes back after a rotation of unknown outcome goes on under the new identifier only as
+        long as the old one's retired record says so (for 60 seconds, or the grace): nothing that was ended comes back.
+        """
+        return type(self).rotate is not SessionAdapter.rotate
+
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records by their handles.
 

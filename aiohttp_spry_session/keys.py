@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any, Generic, TypeVar
 
 from .exceptions import SessionValueError
+from .facts import FACTS_KEY
 
 __all__ = ["SessionKey", "key_name"]
 
@@ -39,6 +40,8 @@ class SessionKey(Generic[T]):
 def key_name(key: str | SessionKey[Any]) -> str:
     """Return the name under which a key's value is stored; ``SessionValueError`` for what cannot be a name."""
     if isinstance(key, str):
+        if key == FACTS_KEY:
+            raise SessionValueError(f"a session key must not be {key!r}: facts of the session are kept there")
         if not key.isascii():
             try:
                 key.encode()

@@ -15,7 +15,7 @@ from aiosignal import Signal
 
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
-from .codec import Codec, read_codec, unpack
+from .codec import Codec, read_codec, unpack_session
 from .cookies import CookieWriter, SameSite, is_cookie_value
 from .events import Events, SessionEvent
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
@@ -95,7 +95,7 @@ class SessionManager:
     :param autostart: start a session for every visitor, as Spry does.
     :param lazy: ask the store only when the session is first used.
     :param codec: turns one value into bytes and back.
-    :param max_bytes: the largest encoded session; ``None``: no limit.
+    :param max_bytes: the largest encoded session, without what the library keeps of it itself; ``None``: no limit.
     :param timeout: seconds that a store operation may take; ``None``: no limit.
     :param clock: returns Unix seconds.
     """
@@ -278,7 +278,8 @@ class SessionManager:
 
     def _info(self, handle: str, record: SessionRecord) -> SessionInfo | None:
         try:
-            values = {key: self.codec.decode(data) for key, data in unpack(record.payload).items()}
+            stored, _, _ = unpack_session(record.payload, record.created_at)
+            values = {key: self.codec.decode(data) for key, data in stored.items()}
         except (TypeError, ValueError, RecursionError):
             report_corrupt(handle)
             return None

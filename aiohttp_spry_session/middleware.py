@@ -9,12 +9,20 @@ from weakref import ReferenceType, ref
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
 from aiohttp.typedefs import Handler, Middleware
 
+from .answers import (
+    EndedAnswer,
+    UnavailableAnswer,
+    answer_instead,
+    answer_to,
+    forget_framing,
+    has_left,
+    may_have_left,
+)
 from .cookies import add_vary_cookie, read_cookie
 from .events import logger
-from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
+from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
 from .request.state import SessionState
 from .request.status import KEEP, UNLOADED, CookieAction
@@ -131,7 +139,7 @@ class _Cycle:
                 response = await handler(request)
             finally:
                 # Where a later hook failed, or another part of ``prepare``, the response that had its hook never left.
-                state.headers_sent = state.headers_sent and _may_have_left(request.writer)
+                state.headers_sent = state.headers_sent and may_have_left(request.writer)
             await self._finish(state, response)
         except BaseException as error:
             raised = await self._settle(request, state, error)
@@ -154,7 +162,7 @@ class _Cycle:
         else:
             state = self._driver.begin(read_cookie(headers, name))
         if not self._hooked:
-            state.has_left = partial(_has_left, request.writer)
+            state.has_left = partial(has_left, request.writer)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -175,7 +183,7 @@ class _Cycle:
 
         A failure of the session itself becomes a response, unless another one's headers have left.
         """
-        if isinstance(error, web.HTTPException) and not isinstance(error, _Ended | _Unavailable):
+        if isinstance(error, web.HTTPException) and not isinstance(error, EndedAnswer | UnavailableAnswer):
             try:
                 await self._finish(state, error)
             except BaseException as failure:  # noqa: BLE001 - raised by the caller
@@ -188,7 +196,7 @@ class _Cycle:
             logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error)
         if state.headers_sent and self._hooked:
             return error
-        answer = _answer_to(error)
+        answer = answer_to(error)
         if not self._hooked and isinstance(answer, web.HTTPException):
             self._write_headers(answer, state)
         return answer
@@ -208,9 +216,9 @@ class _Cycle:
                 await self._driver.leave(state, partial(self._write_headers, response, state))
             except BaseException as error:
                 state.discard()
-                _forget_framing(request.writer)
+                forget_framing(request.writer)
                 if state.handled and isinstance(error, AdapterError | ConflictError):
-                    await _answer_instead(request, error)
+                    await answer_instead(request, error)
                 raise
         elif state.used:
             add_vary_cookie(response.headers)
@@ -270,55 +278,3 @@ def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None
                     "application around it has too: give each its own name, or set one manager up on both"
                 )
         _check_names(inner, taken)
-
-
-def _answer_to(error: BaseException) -> BaseException:
-    """Return the response that stands for an exception, or the exception itself where none does."""
-    if isinstance(error, SessionEndedError):
-        return _Ended(text="The session has ended. Please try again.")
-    if isinstance(error, AdapterError | ConflictError):
-        return _unavailable()
-    return error
-
-
-class _Ended(web.HTTPConflict):
-    """The answer to a ``SessionEndedError``: to another manager on the way a failure, no response of the handler."""
-
-
-class _Unavailable(web.HTTPServiceUnavailable):
-    """The answer where the store failed; likewise."""
-
-
-def _unavailable() -> web.HTTPServiceUnavailable:
-    return _Unavailable(text="Sessions are not available at the moment.", headers={"Retry-After": "1"})
-
-
-async def _answer_instead(request: web.Request, error: Exception) -> None:
-    """Send a 503 in place of the response that is being prepared: what is raised there only drops the connection.
-
-    :raises ConnectionResetError: when that is done, which aiohttp takes for a client that is gone.
-    """
-    answer = _unavailable()
-    answer.force_close()
-    await answer.prepare(request)
-    await answer.write_eof()
-    raise ConnectionResetError("the session could not be stored: 503 was sent in place of the response") from error
-
-
-def _has_left(writer: AbstractStreamWriter) -> bool:
-    """Whether the headers of a response are written, sent or not."""
-    if not isinstance(writer, StreamWriter):
-        return False
-    return writer.output_size > 0 or writer._headers_buf is not None  # noqa: SLF001 - nothing public tells
-
-
-def _may_have_left(writer: AbstractStreamWriter) -> bool:
-    """Whether headers that were about to leave did, as far as anybody knows."""
-    return not isinstance(writer, StreamWriter) or _has_left(writer)
-
-
-def _forget_framing(writer: AbstractStreamWriter) -> None:
-    """Undo what aiohttp set up for the body of a response that does not leave: another response will go its way."""
-    if isinstance(writer, StreamWriter):
-        writer.chunked = False
-        writer._compress = None  # noqa: SLF001 - there is no public way back

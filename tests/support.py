@@ -52,6 +52,10 @@ class WatchedAdapter(SessionAdapter):
             await self.after(operation)
         return result
 
+    @property
+    def rotates_at_once(self) -> bool:
+        return self.inner.rotates_at_once
+
     async def load(self, handle: str) -> SessionRecord | None:
         return await self._pass("load", handle)
 

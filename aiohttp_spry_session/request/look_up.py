@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 
 from ..cookies import is_cookie_value
 from ..exceptions import AdapterError, ConflictError
@@ -68,13 +68,7 @@ class LookUp:
                 return
         except LostError:
             pass  # a rotation landed: this one, or one that leaves the other no chance
-        spares = await self._successors(state)
-        sightings = [sighting for spare in spares if (sighting := await self._sight(state, spare))]
-        place = state.place
-        if place is not None and place.follows and all(sighting.asked != place.handle for sighting in sightings):
-            state.cookie.settle()  # it was another rotation, within whose grace the client still is
-            return
-        self._move_on(state, sightings, status)
+        self._move_on(state, await self._successors(state), status)
 
     async def _fence_off(self, state: SessionState) -> bool:
         """Let the rotation in doubt not land any more; ``False`` where it has, or where nothing is known of one."""
@@ -83,9 +77,9 @@ class LookUp:
         if place is None:
             return False
         if place.follows or place.handle not in handles:
-            await self._landing.land(state, lambda: touch(state, self._clock()))
-            for handle in handles:
-                await self._store.destroy(handle)
+            # Also within the grace of another rotation: that in doubt may be one of where it leads.
+            await self._landing.land(state, lambda: touch(state, self._clock(), handles))
+            await self._remove(handles, await self._passed(state) if place.follows else ())
         state.cookie.settle()
         return True
 
@@ -104,18 +98,33 @@ class LookUp:
             state.cookie.send()
         state.known = [*known, *state.known]
 
-    async def _successors(self, state: SessionState) -> list[str]:
-        """Return the spare identifiers that may have taken over from the one before them.
+    async def _successors(self, state: SessionState) -> list[Sighting]:
+        """Look at the spare identifiers that may have taken over from the one before them; remove what is nobody's.
 
-        Where that one says that another took over, what a rotation left half-way is nobody's, and is removed.
+        Where that one says that another took over, a spare that is not the one is what a rotation left half-way.
         """
         spares = state.cookie.spares
-        passed = [
+        passed = await self._passed(state)
+        if passed:
+            await self._remove(map(handle_of, spares), passed)
+            spares = [spare for spare in spares if handle_of(spare) in passed]
+        sightings = [sighting for spare in spares if (sighting := await self._sight(state, spare))]
+        if passed or self._store.rotates_at_once:
+            return sightings
+        # (promise 3) Where a rotation takes two steps, the session may have ended between them, by somebody who could
+        # not know of what the first had made. What was started, and not rotated, has the version 1.
+        kept = [sighting for sighting in sightings if sighting.record is None or sighting.record.version == 1]
+        await self._remove([sighting.asked for sighting in sightings if sighting not in kept], ())
+        return kept
+
+    async def _passed(self, state: SessionState) -> list[str]:
+        """Return the handles that took over from the presented ones, one after the other."""
+        return [
             past for identifier in state.presented for past in (await self._trails.trail(handle_of(identifier)))[1:]
         ]
-        if not passed:
-            return list(spares)
-        for spare in spares:
-            if handle_of(spare) not in passed:
-                await self._store.destroy(handle_of(spare))
-        return [spare for spare in spares if handle_of(spare) in passed]
+
+    async def _remove(self, handles: Iterable[str], passed: Container[str]) -> None:
+        """Remove what a rotation left behind. It is no session of its own, so nobody is told of an end."""
+        for handle in handles:
+            if handle not in passed:
+                await self._store.destroy(handle)

@@ -5,7 +5,7 @@ A plan changes nothing stored and decides on no cookie, so that it can be made a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from msgspec.structs import replace
 
@@ -100,13 +100,14 @@ def next_move(
     return Move(place.handle, identifier, new, draft, retired, view.values, view.sent(), reason)
 
 
-def touch(state: SessionState, now: float) -> Update:
+def touch(state: SessionState, now: float, in_doubt: Container[str]) -> Update:
     """Return a write that changes nothing but the version: what began before it cannot land any more.
 
-    :raises LostError: where the session is over, or was rotated, though the client's identifier still leads there.
+    :param in_doubt: handles of what may have landed.
+    :raises LostError: where the session is over, or one of them did land, though the identifier before leads there.
     """
     place, view = state.current(now), state.view
-    if place.follows:
+    if place.handle in in_doubt:
         raise LostError("rotated")
     draft = replace(place.record, version=place.record.version + 1)
     return Update(place.handle, draft, view.values, view.sent(), None)

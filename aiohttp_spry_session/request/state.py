@@ -196,7 +196,7 @@ class SessionState:
             except ValueError:
                 self.news.append(News("rejected", place.handle, None, "corrupt"))
             else:
-                self.place, self.is_new, self.status = place, False, LIVE
+                self.place, self.is_new, self.status, self.starting = place, False, LIVE, False
                 return
         if arrival.retired:
             # (promise 5) Another request has written the newer cookie. Reads are empty; a plain write starts nothing,

@@ -30,6 +30,11 @@ class GuardedStore:
         self._outage = Outage()
         self.turns = Turns(self._wait)
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether a rotation lands as a whole, or not at all."""
+        return self._adapter.rotates_at_once
+
     @types.coroutine
     def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
         """Return the live or retired record."""
@@ -57,9 +62,18 @@ class GuardedStore:
         """Move the end of a live record."""
         return self._call("renew", self._adapter.renew, handle, expires_at)
 
-    def destroy(self, handle: str) -> Awaitable[bool]:
-        """Remove a record; return whether there was one."""
-        return self._call("destroy", self._adapter.destroy, handle)
+    async def destroy(self, handle: str) -> bool:
+        """Remove a record; return whether there was one.
+
+        Who removes a session tells of its end, and nobody would, were an answer lost: where the store failed, but did
+        not hang, it is asked whether the record is gone.
+        """
+        try:
+            return await self._call("destroy", self._adapter.destroy, handle)
+        except AdapterError as error:
+            if isinstance(error.__cause__, TimeoutError) or not await self._is_gone(handle):
+                raise
+            return True
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         """Move the session to a new handle.
@@ -81,6 +95,12 @@ class GuardedStore:
             return False
         successor = None if record is None or not record.retired else successor_of(record)
         return successor is not None and successor.handle == new
+
+    async def _is_gone(self, handle: str) -> bool:
+        try:
+            return await self.load(handle) is None
+        except AdapterError:
+            return False
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records."""

@@ -147,6 +147,11 @@ class FaultyAdapter(SessionAdapter):
     def clock(self, clock: Callable[[], float]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.adapter.clock = clock
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether the adapter behind does."""
+        return self.adapter.rotates_at_once
+
     async def load(self, handle: str) -> SessionRecord | None:
         return await self._pass("load", lambda: self.adapter.load(handle))
 

@@ -25,6 +25,7 @@ PLACES = [
     (4, "request/arrival.py", "judge"),
     (5, "request/state.py", "SessionState.landed"),
     (5, "request/state.py", "SessionState.looked_again"),
+    (4, "request/lifecycle.py", "Lifecycle.bind"),
     (5, "request/cookie.py", None),
     (5, "request/plan.py", "next_step"),
     (6, "request/plan.py", "next_step"),
@@ -42,6 +43,7 @@ PLACES = [
 
 LAYERS = [
     ["exceptions", "options"],
+    ["facts"],
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
     ["adapter", "policy", "adapters.memory"],
@@ -52,10 +54,11 @@ LAYERS = [
     ["request.plan"],
     ["store.timeouts", "store.turns", "store.trails", "store.outage", "store.sharing", "store.guard"],
     ["request.landing"],
-    ["request.look_up"],
+    ["request.look_up", "request.lifecycle"],
     ["request.driver"],
     ["session"],
     ["manager", "request_key"],
+    ["answers"],
     ["middleware"],
 ]
 """The core from the bottom up: a module imports from lower lines, or from its own."""
@@ -174,9 +177,9 @@ def test_adapters_know_no_requests(module: str) -> None:
 
 
 def test_only_the_request_cycle_knows_aiohttp_web() -> None:
-    """``middleware`` alone, and the key that requests are asked with."""
+    """``middleware`` alone, with what it answers for a failure, and the key that requests are asked with."""
     knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith("testing/")}
-    assert knowing == {"middleware.py", "request_key.py"}
+    assert knowing == {"answers.py", "middleware.py", "request_key.py"}
 
 
 def test_what_is_long_says_its_rule() -> None:

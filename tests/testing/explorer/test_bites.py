@@ -17,6 +17,7 @@ from aiohttp_spry_session.request import plan as plan_module
 from aiohttp_spry_session.request.cookie import CookieDecision
 from aiohttp_spry_session.request.driver import Driver
 from aiohttp_spry_session.request.landing import Landing
+from aiohttp_spry_session.request.lifecycle import Lifecycle
 from aiohttp_spry_session.request.look_up import LookUp
 from aiohttp_spry_session.request.plan import next_step, start
 from aiohttp_spry_session.request.state import SessionState
@@ -349,7 +350,7 @@ def late_binds_are_refused(patch: pytest.MonkeyPatch) -> None:
     async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
         raise lost
 
-    patch.setattr(Driver, "_let_go", let_go)
+    patch.setattr(Lifecycle, "_let_go", let_go)
 
 
 def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
@@ -358,7 +359,7 @@ def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
     async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
         state.leave(Status.ABSENT, values=True)
 
-    patch.setattr(Driver, "_let_go", let_go)
+    patch.setattr(Lifecycle, "_let_go", let_go)
 
 
 BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [

@@ -74,7 +74,7 @@ INPUTS: dict[str, Callable[[SessionState], object]] = {
     "renew, put, last": lambda s: (s.renew(), s.put("m", b"2"), next_step(s, NOW, last=True))[2],
     "next_move": lambda s: next_move(s, NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False),
     "next_move owner": lambda s: next_move(s, NOW, "new1", grace=0, owner="eve", reason="bind", arrived_late=False),
-    "touch": lambda s: touch(s, NOW),
+    "touch": lambda s: touch(s, NOW, ()),
 }
 """Everything that can be said to the machine, but for what came of its steps."""
 
@@ -320,7 +320,7 @@ def test_refreshed_elsewhere_keeps_the_cookie_of_another() -> None:
     assert state.place is not None
     assert (state.place.follows, state.place.identifier, state.place.handle) == (True, OLD, handle_of(OTHER))
     with pytest.raises(LostError, match="rotated"):
-        touch(state, NOW)
+        touch(state, NOW, [handle_of(OTHER)])
 
 
 # Time.
