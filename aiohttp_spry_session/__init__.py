@@ -2,6 +2,7 @@
 
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
+from .adapters.observed import StoreCall
 from .adapters.sqlite import SQLiteSessionAdapter
 from .codec import Codec, JSONCodec
 from .events import SessionEvent
@@ -45,6 +46,7 @@ __all__ = [
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "StoreCall",
     "adapter_from_url",
     "generate_identifier",
     "get_session",

@@ -118,6 +118,11 @@ class MigratingAdapter(WrappingAdapter):
         return False
 
     async def destroy(self, handle: str) -> bool:
+        """As in the base class, in both stores.
+
+        In the new one a retired record takes the place of a live one first, for as long as a late copy could come. Of
+        several that destroy it the one that writes the grave is told so.
+        """
         while True:
             found, away = await self.adapter.load(handle), False
             try:
