@@ -46,7 +46,7 @@ class Pretending(InProcess):
 class OnOneStore(AdapterContract):
     """What two adapters on one ``dict`` declare."""
 
-    finds_owners = purges = fails_when_closed = False
+    finds_owners = scans = purges = fails_when_closed = False
 
 
 class Alone(OnOneStore):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 
 from redis.asyncio import Redis, RedisCluster
@@ -142,6 +143,20 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._owners.find(owner)
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """As in the base class; on a Cluster node by node, so that a record that moves to another may be missed."""
+        async for handles in self._kept.handles():
+            records = await asyncio.gather(*map(self.load, handles))
+            for handle, record in zip(handles, records, strict=True):
+                if record is not None and not record.retired:
+                    yield handle, record
+
+    async def count(self) -> int:
+        live = 0
+        async for _ in self.scan():
+            live += 1
+        return live
 
     async def purge(self) -> int:
         """Do nothing: Redis lets go of what has expired by itself."""
