@@ -146,10 +146,15 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         """As in the base class; on a Cluster node by node, so that a record that moves to another may be missed."""
-        async for handles in self._kept.handles():
-            records = await asyncio.gather(*map(self.load, handles))
-            for handle, record in zip(handles, records, strict=True):
-                if record is not None and not record.retired:
+        kept = self._kept
+        async for handles in kept.handles():
+            values = await asyncio.gather(*map(kept.get, handles))
+            for handle, data in zip(handles, values, strict=True):
+                stored = None if data is None else kept.read(handle, data)
+                if stored is None:
+                    continue
+                record = await self.load(handle) if stored.pending else stored.record
+                if record is not None and not record.retired and not record.is_expired(self.clock()):
                     yield handle, record
 
     async def count(self) -> int:
