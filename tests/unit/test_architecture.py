@@ -48,6 +48,7 @@ LAYERS = [
     ["store.timeouts", "store.turns", "store.trails", "store.outage", "store.sharing", "store.guard"],
     ["request.driver"],
     ["session"],
+    ["overview"],
     ["manager", "request_key"],
     ["middleware"],
 ]

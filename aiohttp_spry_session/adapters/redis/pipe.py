@@ -71,6 +71,7 @@ class Pipe:
             await link.close()
 
     async def _connect(self, seconds: float) -> _Link:
+        """Make another connection, and try it."""
         await self.close()
         self._is_left = False
         connection = self._make()
