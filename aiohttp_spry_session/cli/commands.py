@@ -21,21 +21,18 @@ _TIMEOUT = 30.0
 """Seconds that one step may take: nobody waits for a page here."""
 
 
-class _Values:
+class _Values(JSONCodec):
     """Shows the values of a site whose codec is not known: what is no JSON as how much there is of it."""
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown
-        self._json = JSONCodec()
-
-    def encode(self, value: Any) -> bytes:
-        return self._json.encode(value)
 
     def decode(self, data: bytes, type: Any = Any) -> Any:
+        """Return a value, as far as it is shown."""
         if not self._shown:
             return None
         try:
-            return self._json.decode(data, type)
+            return super().decode(data, type)
         except (TypeError, ValueError, RecursionError):
             return f"<{len(data)} bytes>"
 
@@ -69,7 +66,7 @@ async def _list(manager: SessionManager, options: argparse.Namespace, output: Ou
 async def _show(manager: SessionManager, options: argparse.Namespace, output: Output) -> None:
     info = await overview_of(manager).get(options.handle)
     if info is None:
-        raise CommandError(f"no live session has the handle {plain(options.handle)}")
+        raise CommandError(f"no live session has the handle {_quoted(options.handle)}")
     output.session(info)
 
 
@@ -86,10 +83,11 @@ async def _revoke(manager: SessionManager, options: argparse.Namespace, output: 
         ended = len(set(options.handles)) - len(missing)
     output.result(f"revoked {_sessions(ended)}", revoked=ended, **({"not_found": missing} if options.handles else {}))
     if missing:
-        raise CommandError(f"no live session has the handle {', '.join(map(plain, missing))}")
+        raise CommandError(f"no live session has the handle {', '.join(map(_quoted, missing))}")
 
 
 async def _purge(manager: SessionManager, options: argparse.Namespace, output: Output) -> None:
+    await manager.check()  # a store that lets go of what has expired by itself is not asked for more
     purged = await manager.purge()
     output.result(f"purged {purged} expired", purged=purged)
 
@@ -133,6 +131,10 @@ def _schema(options: argparse.Namespace, output: Output) -> None:
     except ValueError as error:
         raise UsageError(str(error)) from None
     output.result(sql.rstrip("\n"), sql=sql)
+
+
+def _quoted(handle: str) -> str:
+    return f"'{plain(handle)}'"
 
 
 def _sessions(number: int) -> str:

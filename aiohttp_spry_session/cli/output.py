@@ -13,15 +13,16 @@ from ..overview import SessionInfo
 
 __all__ = ["Output", "plain"]
 
+pretty: Any
 try:
     from . import rich_output as pretty
 except ImportError:  # the extra is not installed
-    pretty = None  # type: ignore[assignment]
+    pretty = None
 
 _COLUMNS = ("handle", "created_at", "expires_at", "owner")
 _WIDTHS = (64, 19, 19, 0)
 _ROWS = 200
-"""How many rows a table gets together."""
+"""How many rows are printed together."""
 
 
 def plain(value: Any) -> str:
@@ -78,19 +79,14 @@ class Output:
                 self._print(self._object(info))
             return
         heads = [name.replace("_at", "") for name in self._columns]
-        if not self._is_pretty:
-            self._row(heads)
-            async for info in infos:
-                self._row(self._cells(info))
-            return
         rows: list[list[str]] = []
         async for info in infos:
             rows.append(self._cells(info))
             if len(rows) == _ROWS:
-                pretty.print_table(self._out, heads, rows)
+                self._table(heads, rows)
                 heads, rows = [], []
         if heads or rows:
-            pretty.print_table(self._out, heads, rows)
+            self._table(heads, rows)
 
     @contextmanager
     def progress(self, title: str, total: int | None) -> Iterator[Callable[[int], object]]:
@@ -112,6 +108,14 @@ class Output:
 
     def _cells(self, info: SessionInfo) -> list[str]:
         return [plain(self._shown(info, name)) for name in self._columns]
+
+    def _table(self, heads: list[str], rows: list[list[str]]) -> None:
+        """Print rows, below their heads or the last rows."""
+        if self._is_pretty:
+            pretty.print_table(self._out, heads, rows)
+            return
+        for row in [heads, *rows] if heads else rows:
+            self._row(row)
 
     def _row(self, cells: list[str]) -> None:
         widths = [*_WIDTHS[: len(_COLUMNS) - 1], 20 if len(cells) > len(_COLUMNS) else 0, 0]

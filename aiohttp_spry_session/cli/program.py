@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 
 from ..events import logger
 from .arguments import read_arguments
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output = Output(sys.stdout, sys.stderr, as_json=options.json, values=getattr(options, "values", False))
         with _log_records(debug) as records:
             asyncio.run(carry_out(options, output, os.environ))
-        for record in islice(records, _MAX_NOTES):
+        for record in records:
             output.note(record)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has seen enough

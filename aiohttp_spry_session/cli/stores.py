@@ -32,8 +32,9 @@ def store_from(url: str, *, create: bool = False) -> SessionAdapter:
         raise UsageError("sessions in memory are those of one process: no other one can look at them")
     if isinstance(adapter, SQLiteSessionAdapter) and not create and not os.path.exists(adapter.path):
         raise CommandError(f"{adapter.path}: there is no such file")
-    if hasattr(adapter, "create_schema"):
-        adapter.create_schema = create
+    postgres: Any = adapter
+    if hasattr(postgres, "create_schema"):
+        postgres.create_schema = create
     return adapter
 
 
