@@ -58,6 +58,8 @@ LAYERS = [
     ["request.lifecycle"],
     ["request.driver"],
     ["session"],
+    ["overview"],
+    ["editing"],
     ["manager", "request_key"],
     ["answers", "carriers"],
     ["middleware"],
