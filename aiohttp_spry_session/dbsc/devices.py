@@ -71,7 +71,7 @@ class DeviceBinding:
         self.on_device_bound: Signal[SessionEvent] = Signal(self)
         """A session was bound to a device: its browser registered a key."""
         cookies = requests_of(manager).cookies.named(self.options.cookie)
-        self.visits = Visits(self.options, cookies, clock=manager.clock, header=getattr(manager, "header", None))
+        self.visits = Visits(self.options, cookies, clock=manager.clock)
         self.endpoints = Endpoints(
             self.options,
             StoredSessions(manager),
@@ -94,7 +94,7 @@ class DeviceBinding:
         return list(dict.fromkeys([*read_cookie(headers, name), *read_cookie(headers, f"{name}-next")]))
 
     async def _tell(self, session: BoundSession, binding: Binding, request: web.Request) -> None:
-        event = SessionEvent("device_bound", session.handle, session.owner, "registered")
+        event = SessionEvent("device_bound", session.handle, session.owner, "registered", request=request)
         await call_receivers(self.on_device_bound, event)
 
 

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from ..cookies import CookieWriter, read_cookie
 from ..request.state import SessionState
-from ..request.status import CookieAction
+from ..request.status import KEEP
 from .arrival import UNBOUND, Device, Sight, judge
 from .binding import Binding, challenge_for, new_offer, read_binding
 from .headers import CHALLENGE, REGISTRATION, SKIPPED, write_challenge, write_registration
@@ -29,18 +29,12 @@ _RELOAD = "<!doctype html><meta charset=utf-8><title>One moment</title>"
 
 
 class Visits:
-    """Makes what comes on top of the requests of one binding.
+    """Makes what comes on top of the requests of one binding."""
 
-    :param header: the name of the header that identifies clients without cookies, if there is one.
-    """
-
-    def __init__(
-        self, options: Options, cookies: CookieWriter, *, clock: Callable[[], float], header: str | None = None
-    ) -> None:
+    def __init__(self, options: Options, cookies: CookieWriter, *, clock: Callable[[], float]) -> None:
         self.options = options
         self.cookies = cookies
         self.clock = clock
-        self.header = header
 
     def __call__(self, request: web.Request) -> Visit:
         """Return what comes on top of one request."""
@@ -84,10 +78,9 @@ class Visit:
             headers = {"Refresh": "0", hdrs.CACHE_CONTROL: "no-store"}
             raise web.HTTPOk(text=_RELOAD, content_type="text/html", headers=headers)
 
-    def offer(self) -> bytes | None:
+    def offer(self, state: SessionState) -> bytes | None:
         """Return the offer that a sign-in stores; none to a client that has no cookies."""
-        header = self._visits.header
-        if header is not None and header in self._request.headers:
+        if state.by_header:
             return None
         if self._offer is None:
             self._offer = new_offer()
@@ -95,11 +88,13 @@ class Visit:
 
     def leaving(self, state: SessionState, headers: MutableMapping[str, str]) -> None:
         """Write the offer into the response that carries its session's cookie, or forget the bound cookie."""
+        if state.cookie.action is KEEP or state.by_header:
+            return
         binding = self._current(state)
         if binding is None:
             if self.presented():
                 self._visits.cookies.remove(headers)  # type: ignore[arg-type]
-        elif binding.key is None and state.cookie.action is CookieAction.SEND and self._offers(state):
+        elif binding.key is None and self._offers(state):
             options = self._visits.options
             challenge = challenge_for(binding, options, self._visits.clock())
             headers[REGISTRATION] = write_registration(options.algorithms, options.register_path, challenge)

@@ -25,7 +25,7 @@ class Companion(Protocol[S]):
         """
         ...
 
-    def offer(self) -> bytes | None:
+    def offer(self, state: S) -> bytes | None:
         """At ``bind``: return what the session's facts are to keep as its ``binding``; the same at each attempt."""
         ...
 

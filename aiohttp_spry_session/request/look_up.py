@@ -36,6 +36,11 @@ class LookUp:
         if state.companion is not None and state.place is not None:
             state.companion.arrived(state, self._clock())
 
+    async def look_up_handle(self, state: SessionState, handle: str) -> None:
+        """Ask the store for a session by its handle, wherever a rotation has taken it."""
+        newest = (await self._trails.trail(handle))[-1]
+        state.arrive([Sighting("", newest, newest, await self._store.load(newest))], self._clock())
+
     async def _sight(self, state: SessionState, identifier: str) -> Sighting | None:
         handle = asked = handle_of(identifier)
         if not is_cookie_value(identifier):

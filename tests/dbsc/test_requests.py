@@ -10,6 +10,7 @@ from yarl import URL
 
 from aiohttp_spry_session import (
     MemorySessionAdapter,
+    SessionEndedError,
     SessionError,
     SessionManager,
     SessionNotLoadedError,
@@ -476,3 +477,46 @@ def test_a_binding_may_serve_two_applications() -> None:
     for app in (web.Application(), web.Application()):
         setup(app, manager)
         dbsc.setup(app, devices)
+
+
+async def test_a_client_by_header_is_one_without_it(make_site: MakeSite) -> None:
+    """It is offered nothing, and has no bound cookie to lose; where a binding is required it is refused."""
+    site = await make_site(manager={"header": "X-Session"}, paths={"who": _load_and_tell})
+    client = (await site.browse()).client
+    response = await client.post("/sign-in", headers={"X-Session": ""}, allow_redirects=False)
+    assert "Secure-Session-Registration" not in response.headers
+    headers = {"X-Session": response.headers["X-Session"]}
+    site.clock.advance(700)
+    assert await (await client.get("/", headers=headers)).json() == ["ada", "unbound"]
+    await client.get("/do/destroy", headers={**headers, "Cookie": f"{BOUND}=1.2.3"})
+    assert await (await client.get("/", headers=headers)).json() == [None, "unbound"]
+
+
+async def test_a_bound_session_is_not_had_by_header(make_site: MakeSite) -> None:
+    """The identifier alone is what a thief has."""
+    site = await make_site(manager={"header": "X-Session"})
+    device = await site.signed_in()
+    headers = {"X-Session": cookies_of(device)[COOKIE]}
+    client = (await site.browse()).client
+    assert await (await client.get("/", headers=headers)).json() == [None, "unproven"]
+
+
+async def test_what_a_refusal_leaves_of_a_last_use(make_site: MakeSite) -> None:
+    """A request that was refused is no use of the session, and sees none."""
+
+    async def handler(request: web.Request) -> web.Response:
+        session = get_session(request)
+        with pytest.raises(SessionEndedError, match="unproven"):
+            _ = session.identifier
+        with pytest.raises(SessionEndedError, match="unproven"):
+            await session.reload()
+        return web.json_response([session.last_used_at, session.handle, session.is_new])
+
+    site = await make_site(manager={"track_use": 60, "rolling": True}, paths={"use": handler})
+    device = await site.signed_in()
+    await device.get("/")
+    (before,) = await site.manager.find("ada")
+    site.clock.advance(700)
+    device.skip()
+    assert await (await device.get("/use")).json() == [None, None, True]
+    assert await site.manager.find("ada") == [before]

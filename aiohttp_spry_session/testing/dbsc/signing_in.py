@@ -55,7 +55,7 @@ class _Offer:
     def arrived(self, state: SessionState, now: float) -> None:
         """Nothing has arrived."""
 
-    def offer(self) -> bytes:
+    def offer(self, state: SessionState) -> bytes:
         return self.binding.packed()
 
     def leaving(self, state: SessionState, headers: MutableMapping[str, str]) -> None:
