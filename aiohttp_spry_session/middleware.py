@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 from aiohttp.typedefs import Handler, Middleware
 
+from .cohort import Cohort
 from .cookies import add_vary_cookie, read_cookie
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
@@ -107,6 +108,7 @@ class _Cycle:
         self._requests = requests_of(manager)
         self._driver = self._requests.driver
         self._hooked = hooked
+        self._cohort = Cohort()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -199,8 +201,11 @@ class _Cycle:
         """
         sessions = _SESSIONS.get(ref(request.writer))
         state = None if sessions is None else sessions.get(self._manager)
-        if state is None:
+        if sessions is None or state is None:
             return
+        if state.cookie is KEEP and state.spare_cookie is KEEP and not state.headers_sent and len(sessions) == 1:
+            # Not between a commit and its cookie (promise 5), which another session's may be; and once a response.
+            await self._cohort.gather()
         state.headers_sent = False
         if state.dirty or state.busy or state.cookie is not KEEP or state.spare_cookie is not KEEP:
             try:

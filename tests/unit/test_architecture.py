@@ -38,7 +38,7 @@ PLACES = [
 """Where a reader finds each promise: the module, and what of it, unless it is the whole."""
 
 LAYERS = [
-    ["exceptions", "options"],
+    ["exceptions", "options", "cohort"],
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
     ["adapter", "policy", "adapters.memory"],
