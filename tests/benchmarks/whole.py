@@ -73,7 +73,7 @@ def run(
         "disturbed": {},
     }
     for loop in loops:
-        with _core_for_servers() as core:
+        with core_for_servers() as core:
             measured, disturbed = _measure(wanted, loop, rounds, seconds, core)
         result["pinned"] = core is not None
         result["loops"][loop] = {name: ratios.summary() for name, ratios in measured.items()}
@@ -137,8 +137,15 @@ def _clients(names: Sequence[str], loop: str, core: int | None) -> Iterator[dict
 def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]:
     """Run a variant's server in a process of its own; return its port."""
     command = [sys.executable, "-m", "tests.benchmarks.server", variant, "--url", url, "--loop", loop]
+    with running(command, core) as port:
+        yield port
+
+
+@contextmanager
+def running(command: Sequence[str], core: int | None) -> Iterator[int]:
+    """Run a server that prints its port, and ends with its standard input; return the port."""
     if core is not None:
-        command += ["--core", str(core)]
+        command = [sys.executable, "-m", "tests.benchmarks.pinned", str(core), *command]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
     with process:
         assert process.stdin is not None
@@ -146,14 +153,14 @@ def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]
         try:
             line = process.stdout.readline()
             if not line:
-                raise RuntimeError(f"the server of {variant} did not start")
+                raise RuntimeError(f"the server did not start: {' '.join(command)}")
             yield int(line)
         finally:
             process.stdin.close()
 
 
 @contextmanager
-def _core_for_servers() -> Iterator[int | None]:
+def core_for_servers() -> Iterator[int | None]:
     """Meanwhile keep to the second core, as the load and the stores' servers then do; give the first to the server."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(cores) < 2:
