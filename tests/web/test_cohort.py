@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from aiohttp_spry_session import SessionManager, get_session, setup
 from aiohttp_spry_session import middleware as module
 from aiohttp_spry_session.cohort import Cohort
 
-from ..support import COOKIE, cookies_of, identifier_in
+from ..support import COOKIE, arrive, cookies_of, identifier_in, session_of
 
 
 class Told:
@@ -59,17 +60,28 @@ class Wire(asyncio.Transport):
         pass
 
 
-async def test_requests_that_are_ready_work_before_the_first_sends(manager):
-    """Three connections have a request each; with one it would not matter."""
+async def started(manager: SessionManager) -> str:
+    """Start a session; return its identifier."""
+    life = arrive(manager, ())
+    await session_of(life).set("n", 1)
+    await life.commit()
+    return life.identifier
+
+
+@pytest.fixture
+async def wires(manager) -> AsyncIterator[Callable[[], Awaitable[list[str]]]]:
+    """Three connections, each with a session of its own; what they do is told in order."""
     done: list[str] = []
     sent = asyncio.Event()
 
     async def work(request: web.Request) -> web.Response:
-        done.append("work")
+        done.append(f"found {await get_session(request).get('n')}")
+        if request.path == "/write":
+            await get_session(request).set("n", 2)
         return web.Response()
 
     app = web.Application()
-    app.router.add_get("/", work)
+    app.router.add_get("/{what}", work)
     setup(app, manager)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
@@ -77,13 +89,26 @@ async def test_requests_that_are_ready_work_before_the_first_sends(manager):
     connections = [runner.server() for _ in range(3)]
     for connection in connections:
         connection.connection_made(Wire(done, sent))
-    for connection in connections:
-        connection.data_received(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
-    await sent.wait()
+
+    async def ask(what: str) -> list[str]:
+        presented = [
+            f"GET /{what} HTTP/1.1\r\nHost: test\r\nCookie: {COOKIE}={await started(manager)}\r\n\r\n" for _ in range(3)
+        ]
+        for connection, text in zip(connections, presented, strict=True):
+            connection.data_received(text.encode())
+        await asyncio.wait_for(sent.wait(), 10)
+        return done
+
+    yield ask
     for connection in connections:
         connection.connection_lost(None)
     await runner.cleanup()
-    assert done == ["work"] * 3 + ["send"] * 3
+
+
+@pytest.mark.parametrize("what", ["read", "write"])
+async def test_requests_that_are_ready_work_before_the_first_sends(wires, what):
+    """Also where their loads, and their commits, come back from a store as one batch."""
+    assert await wires(what) == ["found 1"] * 3 + ["send"] * 3
 
 
 @pytest.mark.parametrize("path", ["untouched", "read", "write", "do/set", "do/increment", "nothing-there"])
@@ -142,7 +167,7 @@ async def test_what_a_task_sets_in_the_turn_is_stored(visit, manager, told):
         session = get_session(request)
 
         async def late() -> None:
-            await told.began.wait()
+            await asyncio.wait_for(told.began.wait(), 10)
             await session.set("late", 1)
 
         tasks.append(asyncio.create_task(late()))
