@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import __main__, contention, load, micro, results, scale, steps, whole
+from . import __main__, cohort, contention, load, micro, results, scale, steps, whole
 from .peers import measure as peers
 from .peers import table
 
@@ -26,6 +26,17 @@ def test_whole_servers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(measured) == ["bare", "memory-read", "sqlite-write"]
     assert all(figures["rate"]["median"] > 0 for figures in measured.values())
     assert results.load("whole") is not None
+
+
+def test_turn_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without, beside bare aiohttp."""
+    monkeypatch.setattr(load.shutil, "which", lambda program: None)
+    found = cohort.run(rounds=1, seconds=0.1, places={"asyncio": [("memory", 4)]})
+    assert [(place["store"], place["connections"], place["case"]) for place in found["places"]] == [
+        ("memory", 4, "read"),
+        ("memory", 4, "write"),
+    ]
+    assert results.load("cohort") is not None
 
 
 def test_peers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,9 +134,10 @@ def _clients(names: Sequence[str], loop: str, core: int | None) -> Iterator[dict
 
 
 @contextmanager
-def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]:
+def server(variant: str, url: str, loop: str, core: int | None, *, turn: bool = True) -> Iterator[int]:
     """Run a variant's server in a process of its own; return its port."""
     command = [sys.executable, "-m", "tests.benchmarks.server", variant, "--url", url, "--loop", loop]
+    command += [] if turn else ["--without-turn"]
     with running(command, core) as port:
         yield port
 
