@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,6 +35,7 @@ class Figures:
     cpu: list[float] = field(default_factory=list)
     cost: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
 
     def add(self, found: Slice, bare: Slice) -> None:
         """Add a slice, and that of bare aiohttp beside it."""
@@ -41,10 +43,11 @@ class Figures:
         self.cpu.append(bare.cpu_per_request / found.cpu_per_request)
         self.cost.append((found.cpu_per_request - bare.cpu_per_request) * 1e6)
         self.p99.append(found.p99 / bare.p99)
+        self.busy.append(found.busy)
 
     def summary(self) -> dict[str, Any]:
         """Return median and quartiles of each figure."""
-        return {name: summary(getattr(self, name)) for name in ("throughput", "cpu", "cost", "p99")}
+        return {name: summary(getattr(self, name)) for name in ("throughput", "cpu", "cost", "p99", "busy")}
 
 
 def run(
@@ -56,7 +59,8 @@ def run(
         present = [(variant, connections) for variant, connections in wanted if available(variant)]
         with core_for_servers() as core:
             found += _measure(loop, present, rounds, seconds, core)
-    result = {"rounds": rounds, "seconds": seconds, "places": found}
+    busy = [place[way]["busy"]["median"] for place in found for way in WAYS if place["connections"] > 1]
+    result = {"rounds": rounds, "seconds": seconds, "busy": statistics.median(busy), "places": found}
     print("\nratios to bare aiohttp's processor time for a request, without and with the turn")
     print_table(HEAD, rows(result))
     if store:

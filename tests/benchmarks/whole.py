@@ -25,7 +25,7 @@ _ROOT = Path(__file__).parents[2]
 _SLICES_BETWEEN_BARE = 4
 """Bare aiohttp is measured again after so many slices: a ratio is to the slices of it just before and after."""
 
-_QUIET = 0.9
+QUIET = 0.9
 """Where bare aiohttp's server could not use so much of its core, something else took the machine's time."""
 
 _TRIES = 3
@@ -106,7 +106,7 @@ def _measure(
                     before = after
                     slices = {name: measure(name) for name in order[start : start + _SLICES_BETWEEN_BARE]}
                     after = measure("bare")
-                    if quiet := min(before.busy, after.busy) >= _QUIET:
+                    if quiet := min(before.busy, after.busy) >= QUIET:
                         break
                 disturbed += 0 if quiet else len(slices)
                 for name, found in slices.items():

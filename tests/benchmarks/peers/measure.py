@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,12 +32,16 @@ class Figures:
     cost: list[float] = field(default_factory=list)
     """Microseconds of processor time a request, over the bare server's."""
 
+    busy: list[float] = field(default_factory=list)
+    """How much of its core the server used."""
+
     def add(self, found: Slice, bare: Sequence[Slice]) -> None:
         """Add a slice, and the slices of the bare server around it."""
         spent = sum(other.cpu_per_request for other in bare) / len(bare)
         self.share.append(found.rate * len(bare) / sum(other.rate for other in bare))
         self.cpu.append(spent / found.cpu_per_request)
         self.cost.append((found.cpu_per_request - spent) * 1e6)
+        self.busy.append(found.busy)
 
 
 def run(*, rounds: int, seconds: float, frameworks: Sequence[str] | None = None, store: bool = True) -> dict[str, Any]:
@@ -50,6 +55,9 @@ def run(*, rounds: int, seconds: float, frameworks: Sequence[str] | None = None,
         "connections": CONNECTIONS,
         "sessions": SESSIONS,
         "pinned": core is not None,
+        "busy": statistics.median(
+            [busy for cases in measured.values() for each in cases.values() for busy in each.busy] or [0]
+        ),
         "bare": {framework: summary(micros) for framework, micros in bare.items()},
         "peers": [
             {
@@ -57,7 +65,7 @@ def run(*, rounds: int, seconds: float, frameworks: Sequence[str] | None = None,
                 "library": peer.library,
                 "store": peer.store,
                 **{
-                    case: {name: summary(getattr(figures[case], name)) for name in ("share", "cpu", "cost")}
+                    case: {name: summary(getattr(figures[case], name)) for name in ("share", "cpu", "cost", "busy")}
                     for case in CASES
                 },
             }
