@@ -21,6 +21,7 @@ from .answers import (
     may_have_left,
 )
 from .carriers import CookieCarrier, HeaderCarrier, add_vary
+from .cohort import Cohort
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
@@ -120,6 +121,7 @@ class _Cycle:
         self._vary = "Cookie" if manager.header is None else f"Cookie, {manager.header}"
         self._rolling = manager.rolling if callable(manager.rolling) else None
         self._hooked = hooked
+        self._cohort = Cohort()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -212,8 +214,11 @@ class _Cycle:
         """
         sessions = _SESSIONS.get(ref(request.writer))
         state = None if sessions is None else sessions.get(self._manager)
-        if state is None:
+        if sessions is None or state is None:
             return
+        if not state.cookie.writes and not state.headers_sent and len(sessions) == 1:
+            # Not between a commit and its cookie (promise 5), which another session's may be; and once a response.
+            await self._cohort.gather()
         state.headers_sent = False
         if state.dirty or state.busy or state.cookie.writes:
             try:

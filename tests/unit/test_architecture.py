@@ -42,7 +42,7 @@ PLACES = [
 """Where a reader finds each promise: the module, and what of it, unless it is the whole."""
 
 LAYERS = [
-    ["exceptions", "options"],
+    ["exceptions", "options", "cohort"],
     ["facts"],
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
