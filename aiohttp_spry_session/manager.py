@@ -214,11 +214,13 @@ class SessionManager:
         if not isinstance(handle, str):
             raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
         # What comes from a form may be anything; a store need not even be able to express it.
-        ended = await self._trails.end(handle) if is_cookie_value(handle) else None
-        if ended is None:
+        if not is_cookie_value(handle):
             return False
-        await self._events.emit("destroyed", ended.handle, ended.owner, reason="revoke")
-        return True
+        with self._requests.driver.watcher.hold():
+            ended = await self._trails.end(handle)
+            if ended is not None:
+                await self._events.emit("destroyed", ended.handle, ended.owner, reason="revoke")
+        return ended is not None
 
     async def revoke_owner(self, owner: str, *, keep: Session | None = None) -> int:
         """End all of an owner's sessions, but for ``keep``; return how many (ASVS 7.4.2, 7.4.3).

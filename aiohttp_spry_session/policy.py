@@ -45,6 +45,13 @@ class Policy:
             return True
         return self.max_lifetime is not None and record.created_at + self.max_lifetime <= now
 
+    def last_end(self, record: SessionRecord) -> float | None:
+        """When the session will end, at the latest, unless it is renewed."""
+        ends = [] if record.expires_at is None else [record.expires_at]
+        if self.max_lifetime is not None:
+            ends.append(record.created_at + self.max_lifetime)
+        return min(ends, default=None)
+
     def rolls(self, record: SessionRecord, now: float) -> bool:
         """Whether a use of the session now should renew it: past half of its lifetime, and it would gain from it."""
         if not self.rolling or self.expiration is None or record.expires_at is None:

@@ -17,6 +17,7 @@ from ..identifiers import IdentifierSource, handle_of
 from ..policy import Policy
 from ..store.guard import GuardedStore
 from ..store.trails import MAX_ATTEMPTS, Trails
+from ..watch.watcher import Watcher
 from .arrival import Sighting
 from .state import ABSENT, RETIRED, UNLOADED, CookieAction, LostError, News, SessionState, Status
 from .steps import Create, Move, Step
@@ -54,6 +55,8 @@ class Driver:
         self._identifiers = identifiers
         self._events = events
         self._clock = clock
+        self.watcher = Watcher(store, trails, policy, clock)
+        """Ends what depends on a session, when that has ended."""
         self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
@@ -195,11 +198,13 @@ class Driver:
 
     async def bind(self, state: SessionState, owner: str) -> None:
         """Give the session an owner, a new identifier and a new beginning."""
-        await self._in_turn(state, self._bind, owner)
+        with self.watcher.hold():
+            await self._in_turn(state, self._bind, owner)
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
-        await self._in_turn(state, self._destroy, regenerate=regenerate)
+        with self.watcher.hold():
+            await self._in_turn(state, self._destroy, regenerate=regenerate)
 
     # One task of a request at a time.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 from ..adapter import SessionAdapter
@@ -29,6 +29,8 @@ class GuardedStore:
         self._limit = TimeLimit(timeout)
         self._outage = Outage()
         self.turns = Turns(self._wait)
+        self.on_ended: Callable[[str], object] | None = None
+        """Told each handle under which this process may have ended a session, while somebody wants to know."""
 
     @types.coroutine
     def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
@@ -57,9 +59,13 @@ class GuardedStore:
         """Move the end of a live record."""
         return self._call("renew", self._adapter.renew, handle, expires_at)
 
-    def destroy(self, handle: str) -> Awaitable[bool]:
+    async def destroy(self, handle: str) -> bool:
         """Remove a record; return whether there was one."""
-        return self._call("destroy", self._adapter.destroy, handle)
+        try:
+            return await self._call("destroy", self._adapter.destroy, handle)
+        finally:
+            if self.on_ended is not None:
+                self.on_ended(handle)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         """Move the session to a new handle.
@@ -73,6 +79,9 @@ class GuardedStore:
             if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
                 raise
             return True
+        finally:
+            if self.on_ended is not None:
+                self.on_ended(old)
 
     async def _leads_to(self, old: str, new: str) -> bool:
         try:
@@ -104,6 +113,15 @@ class GuardedStore:
         for record in found.values():
             _check_record("find", record)
         return found
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return the adapter's hints of what ended. They take no time, and may fail in whatever way."""
+        return self._adapter.hints()
+
+    @property
+    def watch_interval(self) -> float:
+        """Seconds within which each watched session is looked at again."""
+        return self._adapter.watch_interval
 
     async def purge(self) -> int:
         """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
