@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from contextvars import Context
 
 from ..events import logger
 
-__all__ = ["Hints"]
+__all__ = ["Hints", "closing"]
 
 _MOST = 20_000
 """How many hints wait for one who listens; what is more becomes "look at everything again"."""
@@ -119,3 +120,14 @@ class _Listener:
         self._waiting.clear()
         hints, self._hints = list(self._hints), {}
         return hints
+
+
+@asynccontextmanager
+async def closing(hints: AsyncIterator[str | None]) -> AsyncIterator[AsyncIterator[str | None]]:
+    """As ``aclosing``; an iterator that is no generator need not have anything to close."""
+    try:
+        yield hints
+    finally:
+        close = getattr(hints, "aclose", None)
+        if close is not None:
+            await close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from math import inf
 from typing import Any, Protocol
 
+from ..adapters.hints import closing
 from ..events import logger
 from ..exceptions import AdapterError
 from ..policy import Policy
@@ -135,7 +136,7 @@ class Watcher:
         failed = False
         while True:
             try:
-                async with _closing(self._store.hints()) as hints:
+                async with closing(self._store.hints()) as hints:
                     async for handle in hints:
                         failed = False
                         self._hear(handle)
@@ -256,14 +257,3 @@ class Watcher:
         ends_at = self._policy.last_end(record)
         self._table.ends(watched, inf if ends_at is None else ends_at, before=now + 2 * self._store.watch_interval)
         self._arm()
-
-
-@asynccontextmanager
-async def _closing(hints: AsyncIterator[str | None]) -> AsyncIterator[AsyncIterator[str | None]]:
-    """As ``aclosing``; an iterator that is no generator need not have anything to close."""
-    try:
-        yield hints
-    finally:
-        close = getattr(hints, "aclose", None)
-        if close is not None:
-            await close()
