@@ -70,6 +70,7 @@ class MemorySessionAdapter(SessionAdapter):
         return record
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
+        """As in the base class; a record that keeps its end, creation and owner is in the same places as before."""
         current = self._records.get(handle)
         if (
             current is None

@@ -99,6 +99,11 @@ class Alive:
         return self._ending
 
     async def __aenter__(self) -> None:
+        """Begin to watch; where the session is over, end at once.
+
+        :raises SessionEndedError: then, without a socket. With one the block is cancelled where it first waits.
+        :raises AdapterError: where the store failed.
+        """
         if self._task is not None:
             raise RuntimeError("a block of session.alive() is entered once: call alive() for each")
         self._task = task = asyncio.current_task()
@@ -131,6 +136,7 @@ class Alive:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        """Watch no more; where the session has ended, close the socket, or raise ``SessionEndedError``."""
         self._watcher.remove(self)
         if not self._over:
             return False
