@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -178,6 +178,15 @@ class RecordingAdapter(SessionAdapter):
     def purge_interval(self) -> float:  # type: ignore[override]
         """Seconds between two calls of :meth:`purge`."""
         return self._inner.purge_interval
+
+    @property
+    def watch_interval(self) -> float:  # type: ignore[override]
+        """Seconds within which a watched session is looked at again."""
+        return self._inner.watch_interval
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return the hints of the adapter inside."""
+        return self._inner.hints()
 
     async def load(self, handle: str) -> SessionRecord | None:
         record = await noted("load", self._inner.load(handle))
