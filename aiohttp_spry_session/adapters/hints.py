@@ -57,11 +57,9 @@ class Hints:
             elif self._task is None and self._source is not None:
                 loop = asyncio.get_running_loop()
                 self._task = loop.create_task(self._run(self._source), context=Context())
-            while True:
-                for hint in await listener.take():
+            while hints := await listener.take():
+                for hint in hints:
                     yield hint
-                if listener.has_ended:
-                    return
         finally:
             self._listeners.discard(listener)
             if not self._listeners:
@@ -97,12 +95,12 @@ class Hints:
 
 
 class _Listener:
-    __slots__ = ("_hints", "_waiting", "has_ended")
+    __slots__ = ("_has_ended", "_hints", "_waiting")
 
     def __init__(self) -> None:
         self._hints: dict[str | None, None] = {}
         self._waiting = asyncio.Event()
-        self.has_ended = False
+        self._has_ended = False
 
     def put(self, hint: str | None) -> None:
         if len(self._hints) >= _MOST:
@@ -111,13 +109,14 @@ class _Listener:
         self._waiting.set()
 
     def end(self) -> None:
-        self.has_ended = True
+        self._has_ended = True
         self._waiting.set()
 
     async def take(self) -> list[str | None]:
-        """Wait for hints, or the end, and return what there is."""
-        await self._waiting.wait()
-        self._waiting.clear()
+        """Wait for hints, and return them; none at the end."""
+        while not self._hints and not self._has_ended:
+            self._waiting.clear()
+            await self._waiting.wait()
         hints, self._hints = list(self._hints), {}
         return hints
 

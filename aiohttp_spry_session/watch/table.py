@@ -27,7 +27,7 @@ class Block(Protocol):
 class Watched:
     """A session that blocks depend on."""
 
-    __slots__ = ("again", "blocks", "ends_at", "handle", "is_due", "is_looked_at")
+    __slots__ = ("again", "blocks", "ends_at", "handle", "is_due", "is_looked_at", "is_over")
 
     def __init__(self, handle: str) -> None:
         self.handle = handle
@@ -35,8 +35,8 @@ class Watched:
         """Empty: nobody depends on it any more."""
         self.ends_at = inf
         """In Unix seconds, as it was when the store was last asked."""
-        self.is_due = self.is_looked_at = self.again = False
-        """These three are the watcher's."""
+        self.is_over = self.is_due = self.is_looked_at = self.again = False
+        """These are the watcher's."""
 
 
 class Table:

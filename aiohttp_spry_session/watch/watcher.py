@@ -84,8 +84,8 @@ class Watcher:
     def remove(self, block: Block) -> None:
         """Let a block go; with the last one all stops."""
         self._table.remove(block)
-        if not len(self._table) and self._listening is not None:
-            self._stop(self._listening)
+        if not len(self._table) and self._listening is not None and self._timer is not None:
+            self._stop(self._listening, self._timer)
 
     def blocks(self) -> list[Block]:
         """Return all blocks."""
@@ -117,15 +117,14 @@ class Watcher:
         # Contexts of their own, here and below: that of the running task would keep its request alive.
         self._listening = asyncio.get_running_loop().create_task(self._listen(), context=Context())
 
-    def _stop(self, listening: asyncio.Task[None]) -> None:
+    def _stop(self, listening: asyncio.Task[None], timer: asyncio.TimerHandle) -> None:
         self._store.on_ended = self._listening = None
+        timer.cancel()
         listening.cancel()
         self._stopping.add(listening)
         listening.add_done_callback(self._stopping.discard)
         for look in self._looks:
             look.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
         self._timer, self._next_part = None, inf
         self._due.clear()
         self._table.clear()
@@ -168,6 +167,8 @@ class Watcher:
                 self._heard = None
 
     def _mark(self, watched: Watched) -> None:
+        if watched.is_over:
+            return
         if watched.is_looked_at:
             watched.again = True
         elif not watched.is_due:
@@ -244,6 +245,7 @@ class Watcher:
     def _found(self, watched: Watched, handle: str, record: SessionRecord | None) -> None:
         now = self._clock()
         if record is None or self._policy.is_over(record, now):
+            watched.is_over = True
             for block in list(watched.blocks):
                 block.end()
             return

@@ -33,7 +33,7 @@ _AT_ONCE = 100
 _IDLE_SECONDS = 20.0
 _REVOKES = 100
 _AWAY_SECONDS = 10.0
-_OWNER = "crowd"
+_OWNER = f"crowd {os.getpid()}"
 _STATM = Path("/proc/self/statm")
 
 
