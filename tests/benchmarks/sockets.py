@@ -11,7 +11,6 @@ import asyncio
 import base64
 import json
 import os
-import signal
 import statistics
 import sys
 import tempfile
@@ -264,6 +263,7 @@ async def _distance(url: str, revokes: int) -> dict[str, Any]:
 
 async def _outage(sockets: int) -> dict[str, Any]:
     """Let Redis be silent for ten seconds."""
+    from tests.servers.process import guardian
     from tests.servers.redis import RedisServer
 
     server = RedisServer()
@@ -275,11 +275,11 @@ async def _outage(sockets: int) -> dict[str, Any]:
             receiving = [asyncio.ensure_future(socket.receive()) for _, socket in opened]
             await asyncio.sleep(1)
             tasks = len(asyncio.all_tasks())
-            os.kill(server.pid, signal.SIGSTOP)
+            server.pause()
             await asyncio.sleep(_AWAY_SECONDS)
             during = sum(one.done() for one in receiving)
             most = len(asyncio.all_tasks())
-            os.kill(server.pid, signal.SIGCONT)
+            server.resume()
             await asyncio.sleep(6)
             after = len(asyncio.all_tasks())
             started = time.monotonic()
@@ -293,7 +293,8 @@ async def _outage(sockets: int) -> dict[str, Any]:
                 "seconds for all": time.monotonic() - started,
             }
     finally:
-        server.kill()
+        server.close()
+        guardian.dismiss()
 
 
 def _print(title: str, found: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ class RedisHints(Hints):
     def __init__(self, kept: KeptSessions) -> None:
         super().__init__(self._follow)
         self._kept = kept
+        self.subscription: _Subscription | None = None
 
     async def _follow(self) -> None:
         pause = _FIRST_PAUSE
@@ -65,7 +66,7 @@ class RedisHints(Hints):
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await connection.connect()
-                subscription = _Subscription(connection, self._hear)
+                self.subscription = subscription = _Subscription(connection, self._hear)
                 await subscription.begin(self._kept.channel)
             losses = connections.losses
             self.connected()

@@ -22,6 +22,8 @@ LOOK_SECONDS = 0.5
 KEPT_SECONDS = 60.0
 """How long it stays in the table."""
 
+_TABLE = "CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY, handle BLOB NOT NULL, at REAL NOT NULL)"
+
 _ROOM = 8
 """More rows than it writes are removed by each write, so that what is old goes by itself."""
 
@@ -39,9 +41,7 @@ def prepare_notes(database: sqlite3.Connection) -> bool:
     It is none of the schema's versions, so that release 1.0 may open the file, and have it open, all the same.
     """
     try:
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY, handle BLOB NOT NULL, at REAL NOT NULL)"
-        )
+        database.execute(_TABLE)
     except sqlite3.Error:
         return False
     return True
