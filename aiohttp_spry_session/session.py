@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
@@ -300,7 +301,7 @@ class Session:
         await self._use()
         await self._driver.reload(self._state)
 
-    def alive(self, socket: Socket | None = None, *, code: int = 4401) -> Alive:
+    def alive(self, socket: Socket | None = None, *, code: int = 4401) -> AbstractAsyncContextManager[None]:
         """Return an asynchronous context manager whose block ends when the session does, wherever that was ended.
 
         Then the WebSocket, if one is given, is closed, the block cancelled, and ``async with`` ends quietly; without a

@@ -71,7 +71,7 @@ def test_operations_of_a_session():
     assert names_of(Session) == {
         *("identifier", "handle", "is_new", "created_at", "expires_at", "owner"),
         *("has", "get", "keys", "set", "remove", "clear", "update", "increment", "pop"),
-        *("renew", "rotate", "bind", "destroy", "load", "save", "reload"),
+        *("renew", "rotate", "bind", "destroy", "load", "save", "reload", "alive"),
     }
 
 
@@ -81,7 +81,7 @@ def test_methods_of_an_adapter():
     assert {
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
-    assert names_of(SessionAdapter) - methods == {"clock", "purge_interval", "users"}
+    assert names_of(SessionAdapter) - methods == {"clock", "hints", "purge_interval", "users", "watch_interval"}
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),
     ]

@@ -241,3 +241,11 @@ async def test_who_gives_up_telling(adapter: PostgresSessionAdapter) -> None:
     gone.cancel()
     await asyncio.sleep(0)
     assert gone.cancelled()
+
+
+async def test_a_connection_is_lost_once() -> None:
+    """Whatever it is told afterwards."""
+    ear = postgres_hints._Ear(lambda key: None)
+    ear.terminated(None)
+    ear.terminated(None)
+    assert ear.lost.done()

@@ -178,12 +178,12 @@ async def listener_of(pool_or_dsn: Any, timeout: float) -> AsyncIterator[Any]:
             yield connection
         finally:
             connection.terminate()
-        return
-    if pool_or_dsn.get_max_size() < _LEAST:
+    elif pool_or_dsn.get_max_size() < _LEAST:
         raise BarredError("the pool has one connection only: max_size=2 leaves one to listen on")
-    connection = await pool_or_dsn.acquire(timeout=timeout)
-    try:
-        yield connection
-    finally:
-        with contextlib.suppress(Exception):
-            await pool_or_dsn.release(connection, timeout=timeout)
+    else:
+        connection = await pool_or_dsn.acquire(timeout=timeout)
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(Exception):
+                await pool_or_dsn.release(connection, timeout=timeout)
