@@ -29,6 +29,7 @@ from .request.state import SessionState
 from .request.status import UNLOADED
 from .request_key import NamedKey
 from .session import Session
+from .watch.alive import close_all
 
 __all__ = ["get_session", "managers_of", "session_middleware", "setup"]
 
@@ -71,6 +72,7 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
     app.middlewares.append(cycle.middleware)
     app.on_response_prepare.append(cycle.on_response_prepare)
     app.cleanup_ctx.append(cycle.run_adapter)
+    app.on_shutdown.append(cycle.close_sockets)
 
 
 def session_middleware(manager: SessionManager, *, key: str = "session") -> Middleware:
@@ -250,6 +252,10 @@ class _Cycle:
             purging.cancel()
             await asyncio.gather(purging, return_exceptions=True)
             await self._manager.close()
+
+    async def close_sockets(self, app: web.Application) -> None:
+        """Close the sockets that a session keeps open: the application stops."""
+        await close_all(self._driver.watcher)
 
     async def _purge(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..store.guard import GuardedStore
 from ..store.trails import MAX_ATTEMPTS, Trails
+from ..watch.watcher import Watcher
 from .landing import Landing
 from .lifecycle import Lifecycle
 from .look_up import LookUp
@@ -55,6 +56,8 @@ class Driver:
         self._landing = Landing(store, trails, identifiers, clock)
         self._lookup = LookUp(store, trails, self._landing, clock)
         self._lifecycle = Lifecycle(store, trails, self._landing, policy, identifiers, clock)
+        self.watcher = Watcher(store, trails, policy, clock)
+        """Ends what depends on a session, when that has ended."""
         self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
@@ -119,7 +122,8 @@ class Driver:
 
     async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
         """Give the session an owner, facts, a new identifier and a new beginning."""
-        await self._in_turn(state, self._lifecycle.bind, owner, facts)
+        with self.watcher.hold():
+            await self._in_turn(state, self._lifecycle.bind, owner, facts)
 
     async def confirm(self, state: SessionState, level: str | None) -> None:
         """Take note that the user proved again who they are, under a new identifier."""
@@ -133,7 +137,8 @@ class Driver:
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
-        await self._in_turn(state, self._lifecycle.destroy, regenerate=regenerate)
+        with self.watcher.hold():
+            await self._in_turn(state, self._lifecycle.destroy, regenerate=regenerate)
 
     # One task of a request at a time.
 
