@@ -171,6 +171,8 @@ class _Cycle:
             state.rolling = bool(self._rolling(request))
         if not self._hooked:
             state.has_left = partial(has_left, request.writer)
+        if self._requests.companions is not None:
+            state.companion = self._requests.companions(request)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -240,6 +242,8 @@ class _Cycle:
             add_vary(response.headers, self._vary)
         carrier = self._header if state.by_header and self._header is not None else self._cookies
         carrier.write(response, state)
+        if state.companion is not None:
+            state.companion.leaving(state, response.headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

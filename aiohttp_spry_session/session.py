@@ -15,12 +15,13 @@ from .facts import authenticated_at, read_facts, read_level
 from .keys import SessionKey, TypedKey, TypeForm, key_name
 from .options import read_lifetime
 from .policy import to_datetime
+from .request.companion import Companion
 from .request.driver import Driver, check_loaded
 from .request.state import SessionState
 from .request.status import ABSENT, UNLOADED
 from .watch.alive import Alive, Socket
 
-__all__ = ["Session", "check_owner", "handle_to_keep"]
+__all__ = ["Session", "check_owner", "companion_of", "handle_to_keep"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -462,6 +463,12 @@ def handle_to_keep(session: Session) -> str | None:
     if state.place is None and state.status is not ABSENT:
         raise SessionEndedError(state.why_over())
     return session.handle
+
+
+def companion_of(session: Session) -> tuple[Companion[SessionState] | None, SessionState]:
+    """Return what comes on top of a request's session, and what that is asked with."""
+    state = session._state  # noqa: SLF001 - it is this module's
+    return state.companion, state
 
 
 def check_owner(owner: str) -> str:

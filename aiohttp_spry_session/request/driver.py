@@ -21,7 +21,7 @@ from ..watch.watcher import Watcher
 from .landing import Landing
 from .lifecycle import Lifecycle
 from .look_up import LookUp
-from .plan import next_step
+from .plan import amended, next_step
 from .state import SessionState
 from .status import ABSENT, UNLOADED, CookieAction, LostError, Status
 from .view import merged
@@ -111,6 +111,13 @@ class Driver:
 
         await self.mutate(state, key, remove)
         return taken
+
+    async def amend(self, state: SessionState, change: Callable[[Facts], Facts]) -> None:
+        """Change facts of the session, atomically in the store, and nothing else; it is no use of the session.
+
+        The function gets the newest ones, again where another request was faster; what it raises comes out.
+        """
+        await self._in_turn(state, self._landing.land, lambda: amended(state, self._clock(), change))
 
     async def reload(self, state: SessionState) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""
@@ -245,7 +252,7 @@ class Driver:
 
     async def _reload(self, state: SessionState) -> None:
         if state.status is Status.ENDED:
-            raise SessionEndedError("ended")
+            raise SessionEndedError(state.why_over())
         if state.status is Status.LIVE:
             await self._landing.refresh(state)
 
