@@ -65,13 +65,25 @@ class Trails:
 
     async def trail(self, handle: str) -> list[str]:
         """Return a handle and those that every rotation since has given the session."""
-        handles = [handle]
-        while len(handles) < MAX_ROTATIONS and (successor := _next(await self._store.load(handles[-1]))) is not None:
-            handles.append(successor.handle)
-        return handles
+        return (await self._trail(handle))[0]
 
-    async def end(self, handle: str) -> Ended | None:
+    async def newest(self, handle: str) -> tuple[str, SessionRecord | None]:
+        """Return where every rotation since has taken a handle's session, and what is there."""
+        handles, record = await self._trail(handle)
+        return handles[-1], record
+
+    async def _trail(self, handle: str) -> tuple[list[str], SessionRecord | None]:
+        handles = [handle]
+        record = await self._store.load(handle)
+        while len(handles) < MAX_ROTATIONS and (successor := _next(record)) is not None:
+            handles.append(successor.handle)
+            record = await self._store.load(successor.handle)
+        return handles, record
+
+    async def end(self, handle: str, *, created_at: float | None = None) -> Ended | None:
         """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
+
+        With ``created_at`` only one that was created then: a ``bind`` moves that.
 
         A live record is fenced first, by taking its place as a retired one that leads nowhere: so a rotation that runs
         at the same time either sees it gone, or is seen and followed: a logout always logs out (promise 3).
@@ -89,6 +101,8 @@ class Trails:
                 if successor is not None and not successor.handle:
                     fence = Ended(handle, successor.owner)  # of an earlier attempt, which was cut short
                 handle = "" if successor is None else successor.handle
+            elif created_at is not None and record.created_at != created_at:
+                return None
             elif await self._store.update(handle, _fence(record, self._clock())):
                 passed.append(handle)
                 fence = Ended(handle, record.owner)
