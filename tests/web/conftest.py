@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient
 
-from aiohttp_spry_session import SessionManager, setup
+from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSessionAdapter, setup
 from aiohttp_spry_session.identifiers import handle_of
 
-from ..support import identifier_in, sending
+from ..support import HEADER, Carrier, WatchedAdapter, identifier_in, sending, sending_nothing
 from .handlers import PATHS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[TestClient]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what the promises say over a header, too, on one store, unless a test is about cookies as such."""
+    if "store" not in metafunc.fixturenames:
+        return
+    stores = ["memory", "sqlite"]
+    promise = metafunc.module.__name__.rpartition(".")[2].startswith("test_promise_")
+    if promise and metafunc.definition.get_closest_marker("cookies") is None:
+        stores.append("header")
+    metafunc.parametrize("store", stores, indirect=True)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WatchedAdapter:
+    """A watched store of the core install; ``header``: that in memory, for clients without cookies."""
+    if request.param == "header":
+        monkeypatch.setattr(Carrier, "header", HEADER)
+    if request.param == "sqlite":
+        return WatchedAdapter(SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF"))
+    return WatchedAdapter(MemorySessionAdapter())
 
 
 @pytest.fixture
@@ -39,7 +61,7 @@ def serve(aiohttp_client: Any) -> Serve:
         for path, routed in paths.items():
             method, _, name = path.rpartition(" ")
             app.router.add_route(method or "*", f"/{name}", routed)
-        return await aiohttp_client(app, cookie_jar=DummyCookieJar())
+        return await aiohttp_client(app, cookie_jar=DummyCookieJar(), headers=sending_nothing())
 
     return serve
 
@@ -83,7 +105,7 @@ class Visitor:
 
     async def ask(self, path: str, **options: Any) -> ClientResponse:
         """Send a GET; return the response, read."""
-        headers = {} if self.identifier is None else sending(self.identifier)
+        headers = sending_nothing() if self.identifier is None else sending(self.identifier)
         response = await self.client.get(path, headers=headers, allow_redirects=False, **options)
         await response.read()
         given = identifier_in(response.headers)
