@@ -207,7 +207,7 @@ class Driver:
             await self._commit(state)
         if state.cookie.went_on and state.cookie.action is CookieAction.SEND:
             await self._look_again(state)
-        elif state.by_header and state.cookie.repeats:
+        if state.by_header and state.cookie.repeats:
             await self._look_before_repeating(state)
         write()
         state.headers_sent = True

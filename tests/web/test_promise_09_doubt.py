@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from aiohttp import web
 
-from ..support import COOKIE, Carrier, identifier_in, presenting
+from aiohttp_spry_session import get_session
+
+from ..support import COOKIE, Carrier, Pause, identifier_in, presenting
 
 NEXT = f"{COOKIE}-next"
 
@@ -103,6 +106,26 @@ async def test_a_session_that_was_rotated_on_keeps_its_trail(visit, manager):
     assert await (await visitor.ask("/read")).json() == {"n": 1}
     await visitor.ask("/do/destroy_for_good")
     assert await (await newest.ask("/read")).json() == {}
+
+
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("meanwhile", ["rotate", "bind", "destroy", "destroy_for_good"])
+async def test_settling_replaces_nothing_newer(visit, manager, lose, landed, meanwhile):
+    """The request that settles it takes its time, and another one moves the session on: that has the newer cookie."""
+    pause = Pause()
+
+    async def slow(request: web.Request) -> web.Response:
+        await get_session(request).get("n")
+        await pause.here()
+        return web.Response()
+
+    visitor = await visit(manager, slow=slow)
+    jar = await lose(visitor, "rotate", landed=landed)
+    late = Jar(visitor)
+    late.cookies = dict(jar.cookies)
+    response = await pause.during(late.ask("/slow"), lambda: jar.ask(f"/do/{meanwhile}"))
+    assert identifier_in(response.headers) is None
+    assert (await (await jar.ask("/read")).json() == {"n": 1}) == (meanwhile in ("rotate", "bind"))
 
 
 @pytest.mark.parametrize("lazy", [False, True])
