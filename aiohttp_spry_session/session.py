@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
@@ -18,6 +19,7 @@ from .request.companion import Companion
 from .request.driver import Driver, check_loaded
 from .request.state import SessionState
 from .request.status import ABSENT, UNLOADED
+from .watch.alive import Alive, Socket
 
 __all__ = ["Session", "check_owner", "companion_of", "handle_to_keep"]
 
@@ -388,6 +390,20 @@ class Session:
         """
         await self._use()
         await self._driver.reload(self._state)
+
+    def alive(self, socket: Socket | None = None, *, code: int = 4401) -> AbstractAsyncContextManager[None]:
+        """Return an asynchronous context manager whose block ends when the session does, wherever that was ended.
+
+        Then the WebSocket, if one is given, is closed, the block cancelled, and ``async with`` ends quietly; without a
+        socket :class:`~aiohttp_spry_session.SessionEndedError` comes out. A ``rotate``, a ``confirm``, a renewal, and a
+        ``bind`` of the same owner end nothing; neither does a store that fails for a while. Where there is no live
+        session it ends at once. At the application's shutdown the socket is closed with 1001.
+
+        :param socket: a prepared ``WebSocketResponse``.
+        :param code: what that is closed with, 1000 to 4999; the reason is ``session ended``.
+        :raises AdapterError: from ``async with``, where the store fails when the block is entered.
+        """
+        return Alive(self._driver.watcher, self._use, socket, code)
 
     def __repr__(self) -> str:
         return f"<Session {self._state.status.name.lower()}>"
