@@ -67,7 +67,10 @@ class DeviceKey(msgspec.Struct, frozen=True):
         if jwk.get("kty") != kind.kty or jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
             raise ProofError("a key for something else")
         members = {name: jwk.get(name) for name in kind.members}
-        kind.load(members)
+        try:
+            kind.load(members)
+        except ValueError:  # such as a point that is not on the curve
+            raise ProofError("numbers that are no key") from None
         return cls(algorithm, json.dumps(members, sort_keys=True, separators=(",", ":")).encode())
 
     @property
@@ -98,10 +101,7 @@ def _load_ec(members: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
     x, y = from_base64url(members["x"]), from_base64url(members["y"])
     if members["crv"] != "P-256" or len(x) != 32 or len(y) != 32:
         raise ProofError("a key on another curve")
-    try:
-        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\4" + x + y)
-    except ValueError:
-        raise ProofError("a point that is not on the curve") from None
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\4" + x + y)
 
 
 def _verify_ec(key: ec.EllipticCurvePublicKey, signature: bytes, message: bytes) -> None:

@@ -60,9 +60,17 @@ def test_a_proof_by_another_key_is_refused(key: SoftwareKey) -> None:
 
 def test_a_key_has_one_algorithm() -> None:
     """A token cannot choose how a key is used (RFC 8725, 3.1)."""
-    token = read_token(RSA.prove("c"), ALGORITHMS)
-    with pytest.raises(ProofError, match="another key"):
-        token.check(register(EC.prove("c", registering=True)))
+    device = register(EC.prove("c", registering=True))
+    for text in (RSA.prove("c"), EC.token({"typ": "dbsc+jwt", "alg": "RS256"}, CLAIMS)):
+        with pytest.raises(ProofError, match="another key"):
+            read_token(text, ALGORITHMS).check(device)
+
+
+@pytest.mark.parametrize("n", [2**2048 - 2, 2**2047 - 1, 2**2040 + 1], ids=["even", "short", "noughts first"])
+def test_a_modulus_is_odd_and_has_its_length(n: int) -> None:
+    """Nothing else is a key, whether or not anybody signs with it."""
+    with pytest.raises(ProofError, match="a modulus must be odd"):
+        DeviceKey.read("RS256", {"kty": "RSA", "n": to_base64url(n.to_bytes(256, "big")), "e": "AQAB"})
 
 
 def test_thumbprint_is_the_standards() -> None:
@@ -195,13 +203,13 @@ def test_a_hostile_token_is_refused(what: str) -> None:
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_token_costs_less_than_a_millisecond(what: str) -> None:
-    """The best of five, since the machine has other work too."""
+    """Of the processor's time, the best of five."""
 
     def cost() -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         with pytest.raises(ProofError):
             register(HOSTILE[what])
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     assert min(cost() for _ in range(5)) < 0.001
 
