@@ -223,6 +223,7 @@ def application() -> web.Application:
         same_site="Strict",
         max_lifetime=timedelta(days=1),
         timeout=None,
+        header="X-Session",
         codec=codec,
     )
     SessionManager(MemorySessionAdapter(expiration=None), identifier_generator=generate_identifier, codec=JSONCodec())
