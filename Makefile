@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8080
 STORE ?= sqlite:///demo.db
+HTTPS ?=
 PYTEST_ARGS ?=
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests
 
-.PHONY: help demo test test-all test-lowest lint types docs bench mutants screenshots clean
+.PHONY: help demo test test-all test-lowest lint types docs package bench mutants screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,11 +25,11 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
-DEMO := $(VENV)/.installed-demo,redis,postgres
-TEST := $(VENV)/.installed-test,e2e,demo,redis,postgres
+DEMO := $(VENV)/.installed-demo,dbsc,redis,postgres
+TEST := $(VENV)/.installed-test,e2e,demo,dbsc,redis,postgres
 
-demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another)
-	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)'
+demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another; HTTPS=1)
+	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)' $(if $(HTTPS),--https)
 
 test: $(TEST) ## run the tests, with the coverage gate
 	$(BIN)/python -m pytest -m 'not long' --cov --cov-report=term --cov-fail-under=100 $(PYTEST_ARGS)
@@ -59,6 +60,14 @@ types: $(TEST) $(VENV)/.installed-lint ## check types
 
 docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+package: $(TEST) $(VENV)/.installed-package ## build what is published, and try it as a user gets it
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/python -m tests.packaged dist
 
 bench: $(VENV)/.installed-test,bench,redis,postgres ## run the benchmarks
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from .options import read_lifetime
 from .record import SessionRecord, latest
 
-__all__ = ["SessionAdapter"]
+__all__ = ["SessionAdapter", "check_adapter"]
 
 
 class SessionAdapter(abc.ABC):
@@ -36,6 +37,10 @@ class SessionAdapter(abc.ABC):
 
     purge_interval: ClassVar[float] = 60.0
     """Seconds between two calls of :meth:`purge` in the background of an application."""
+
+    watch_interval: ClassVar[float] = 5.0
+    """Seconds within which each session that an open socket or stream depends on is looked at again, with or without
+    :meth:`hints`."""
 
     users: int = 0
     """How many managers and applications have it open; kept by the manager."""
@@ -126,6 +131,46 @@ class SessionAdapter(abc.ABC):
         """Whether :meth:`find` can be asked."""
         return type(self).find is not SessionAdapter.find
 
+    def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return an asynchronous iterator of all live records with their handles, in any order.
+
+        A record that is there from the beginning to the end comes, and no handle comes twice, whatever else changes
+        meanwhile; what was created, rotated or ended since it began may come or not. It works in steps that hold up no
+        other operation, in bounded memory, and holds nothing of the store between two of them: whoever stops half-way
+        leaves nothing behind. A record that cannot be read is left out.
+
+        :raises NotImplementedError: where the adapter cannot, as this default.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot list its sessions: it has to implement scan() for "
+            "SessionManager.sessions() and revoke_all() to work"
+        )
+
+    async def count(self) -> int:
+        """Return how many live records there are, counted in steps that hold up no other operation.
+
+        A record that cannot be read may be counted: nobody looks into them.
+
+        :raises NotImplementedError: where the adapter cannot, as this default.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot count its sessions: it has to implement count() for "
+            "SessionManager.count() to work"
+        )
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return an asynchronous iterator of handles under which a session may just have ended, in whatever process.
+
+        A hint says where to look; what is true only :meth:`load` says. So a hint too many is fine. One that is missing
+        is found out within :attr:`watch_interval`. Whoever ends a record (:meth:`destroy`, an :meth:`update` or
+        :meth:`rotate` that retires it) causes one; plain writes do not.
+
+        ``None`` says that everything is to be looked at again, and that from now on nothing will be missed: it comes
+        first, once the store is listened to, and after each lost connection, once it is back. An iterator that ends
+        says that there are no hints, or none any more; looking again does it alone then. The default ends at once.
+        """
+        return _no_hints()
+
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.
 
@@ -138,3 +183,23 @@ class SessionAdapter(abc.ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Give back what :meth:`open` took; called once, after all other methods. It can be opened again."""
+
+
+def check_adapter(adapter: object) -> SessionAdapter:
+    """Return the adapter; ``ValueError`` for what is none, and for one that was written for release 1.0."""
+    if not isinstance(adapter, SessionAdapter):
+        raise ValueError(f"adapter must be a SessionAdapter or None, not {type(adapter).__name__}")
+    try:
+        inspect.signature(adapter.rotate).bind("old", "new", "record", "retired")
+    except TypeError:
+        raise ValueError(
+            f"{type(adapter).__name__}.rotate has to be rotate(old, new, record, retired), as since release 1.1: "
+            "store record at new and retired at old, both or neither"
+        ) from None
+    return adapter
+
+
+async def _no_hints() -> AsyncIterator[str | None]:
+    nothing: tuple[str, ...] = ()
+    for hint in nothing:
+        yield hint

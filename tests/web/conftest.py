@@ -12,6 +12,7 @@ from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSessionAdapter, setup
+from aiohttp_spry_session.adapters.sealed import SealedAdapter
 from aiohttp_spry_session.identifiers import handle_of
 
 from ..support import HEADER, Carrier, WatchedAdapter, identifier_in, sending, sending_nothing
@@ -22,24 +23,26 @@ Serve = Callable[..., Awaitable[TestClient]]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what the promises say over a header, too, on one store, unless a test is about cookies as such."""
+    """Run what the promises say on sealed records too, and over a header, unless a test is about cookies as such."""
     if "store" not in metafunc.fixturenames:
         return
     stores = ["memory", "sqlite"]
-    promise = metafunc.module.__name__.rpartition(".")[2].startswith("test_promise_")
-    if promise and metafunc.definition.get_closest_marker("cookies") is None:
-        stores.append("header")
+    if metafunc.module.__name__.rpartition(".")[2].startswith("test_promise_"):
+        stores.append("sealed")
+        if metafunc.definition.get_closest_marker("cookies") is None:
+            stores.append("header")
     metafunc.parametrize("store", stores, indirect=True)
 
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WatchedAdapter:
-    """A watched store of the core install; ``header``: that in memory, for clients without cookies."""
+    """A watched store of the core install; ``sealed``: around that in memory; ``header``: without cookies."""
     if request.param == "header":
         monkeypatch.setattr(Carrier, "header", HEADER)
     if request.param == "sqlite":
         return WatchedAdapter(SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF"))
-    return WatchedAdapter(MemorySessionAdapter())
+    memory = MemorySessionAdapter()
+    return WatchedAdapter(SealedAdapter(memory, b"k" * 32) if request.param == "sealed" else memory)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,10 +17,11 @@ from ..batching import Batcher
 from .batches import Writer
 from .connections import connections_from, is_collision, is_connection_lost
 from .examination import CodecError, check_codecs, is_read_committed
-from .rows import encode, key_of, read_handle, read_record
+from .hints import PostgresHints, listener_of
+from .rows import after, encode, key_of, read_handle, read_record
 from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
 from .sending import Sender
-from .statements import Kind, Row, Statements, store
+from .statements import COUNT_STEP, SCAN_STEP, Kind, Row, Statements, store
 from .waves import Operation
 
 __all__ = ["PostgresSessionAdapter", "schema_sql"]
@@ -47,8 +48,9 @@ class PostgresSessionAdapter(SessionAdapter):
 
     With a DSN the adapter keeps two connections of its own, one to read and one to write, and replaces them when they
     are lost. Of a pool it takes five connections at most at a time, and gives each back after its batch; the pool stays
-    open. Behind PgBouncer in transaction mode let that keep prepared statements (1.21 or newer,
-    ``max_prepared_statements``), or pass a pool made with ``statement_cache_size=0``.
+    open. While open sockets or streams depend on sessions it keeps one more, to listen on. Behind PgBouncer in
+    transaction mode let that keep prepared statements (1.21 or newer, ``max_prepared_statements``), or pass a pool made
+    with ``statement_cache_size=0``.
 
     The table is made by :meth:`open` with ``create_schema=True``, or by the SQL that :func:`schema_sql` returns and
     ``python -m aiohttp_spry_session.adapters.postgres_schema`` prints. Its comment names the version of its schema.
@@ -89,7 +91,9 @@ class PostgresSessionAdapter(SessionAdapter):
         self._writer = connections_from(pool_or_dsn, command_timeout)
         self._loads: Batcher[bytes, SessionRecord | None] = Batcher(self._load)
         self._finds: Batcher[bytes, dict[str, SessionRecord]] = Batcher(self._find)
-        self._batches = Writer(Sender(self._writer, self._statements.write, self._now), command_timeout)
+        self._hints = PostgresHints(self.table, self._writer, lambda: listener_of(pool_or_dsn, command_timeout))
+        sender = Sender(self._writer, self._statements.write, self._now, self._hints.notify)
+        self._batches = Writer(sender, command_timeout)
         self._writes: Batcher[Operation, bool | asyncio.Future[bool]] = Batcher(self._batches.write)
         self._purges: Batcher[None, int] = Batcher(self._purge, limit=1)
 
@@ -119,6 +123,40 @@ class PostgresSessionAdapter(SessionAdapter):
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._submit("find", self._finds, encode(owner))
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        start = b""
+        while True:
+            if not self._is_open:
+                raise _closed("scan")
+            rows = await self._read(self._statements.scan_page, start)
+            for is_live, *row in rows:
+                handle = read_handle(row) if is_live else None
+                record = None if handle is None else read_record(row)
+                if handle is not None and record is not None:
+                    yield handle, record
+            if len(rows) < SCAN_STEP:
+                return
+            start = after(rows[-1][1])
+
+    async def count(self) -> int:
+        live: int = 0
+        start = b""
+        while True:
+            if not self._is_open:
+                raise _closed("count")
+            ((more, rows, last),) = await self._read(self._statements.count_page, start)
+            live += more
+            if rows < COUNT_STEP:
+                return live
+            start = after(last)
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class: by ``NOTIFY``, and ``LISTEN`` on one more connection, of the pool where there is one.
+
+        A pool of one connection, and PgBouncer in transaction mode, have no hints; the log says so.
+        """
+        return self._hints.listen()
 
     async def purge(self) -> int:
         """Delete what has expired, in steps; one worker at a time: where another one is at it, this ends."""
@@ -168,6 +206,8 @@ class PostgresSessionAdapter(SessionAdapter):
         for batcher in (self._loads, self._finds, self._writes, self._purges):
             await batcher.drain()
         await self._batches.drain()
+        await self._hints.drain()
+        await self._hints.close()
         await self._reader.close()
         await self._writer.close()
 
@@ -205,7 +245,7 @@ class PostgresSessionAdapter(SessionAdapter):
                 found[owner][handle] = record
         return [found[owner] for owner in owners]
 
-    async def _read(self, statement: str, keys: list[bytes]) -> Sequence[Any]:
+    async def _read(self, statement: str, keys: list[bytes] | bytes) -> Sequence[Any]:
         try:
             return await self._reader.fetch(statement, self.clock(), keys)
         except Exception as error:

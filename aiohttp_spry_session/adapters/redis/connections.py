@@ -7,7 +7,7 @@ elsewhere) is sent again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from ..batching import Batcher
 from .failures import FAILURES, is_lost
 from .pipe import Pipe
 from .scripts import Script
+from .walking import KeyWalk
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -30,6 +31,7 @@ __all__ = [
     "Pipes",
     "Server",
     "get_each",
+    "pack",
     "run_each",
 ]
 
@@ -56,13 +58,13 @@ class Call(NamedTuple):
         """Return the command for a server that knows the script."""
         key, script, arguments = self
         if len(arguments) != 4:
-            return _pack(b"EVALSHA", script.sha, b"1", key, *arguments)
+            return pack(b"EVALSHA", script.sha, b"1", key, *arguments)
         now, value, ttl, lease = arguments
         return _FOUR % (script.sha, len(key), key, len(now), now, len(value), value, len(ttl), ttl, len(lease), lease)
 
     def whole(self) -> bytes:
         """Return the command for a server that does not know the script yet."""
-        return _pack(b"EVAL", self.script.source, b"1", self.key, *self.arguments)
+        return pack(b"EVAL", self.script.source, b"1", self.key, *self.arguments)
 
 
 class Connections(Protocol):
@@ -74,6 +76,18 @@ class Connections(Protocol):
 
     def run(self, call: Call, /) -> Awaitable[Any]:
         """Return the answer of a script; raise what it failed with."""
+        ...
+
+    def keys(self, pattern: bytes, /) -> AsyncIterator[list[bytes]]:
+        """Return the keys of all strings, in steps; one may come several times."""
+
+    def connection(self) -> Any:
+        """Return a connection of redis-py's, to whatever server tells what happens on all; it is not connected yet."""
+        ...
+
+    @property
+    def losses(self) -> int:
+        """How often a server turned out to be lost, or demoted."""
         ...
 
     async def close(self) -> None:
@@ -90,22 +104,32 @@ class Closed:
     async def run(self, call: Call) -> Any:
         return await self.get(call.key)
 
+    async def keys(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        yield [pattern] if await self.get(pattern) else []
+
+    def connection(self) -> Any:
+        raise AdapterError("call", NOT_OPEN)
+
+    losses = 0
+
     async def close(self) -> None:
         """There is nothing to close."""
 
 
 class Pipes:
-    """The two connections to one server. What one of them learns of the server counts for both.
+    """The connections to one server: two, and a third to walk through its keys. What one learns counts for all.
 
     :param make: returns a connection of redis-py's that is not connected yet.
     :param probe: a command by which a new connection shows that it leads to a master; nothing where that is sure.
     """
 
     def __init__(self, make: Callable[[], Any], probe: bytes = b"") -> None:
-        self.reads, self.writes = self._both = Pipe(make, probe), Pipe(make, probe)
+        self.reads, self.writes, walks = self._all = Pipe(make, probe), Pipe(make, probe), Pipe(make, probe)
+        self.walk = KeyWalk(walks, partial(self._ask, walks))
+        self.losses = 0
 
     async def use(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> list[Any]:
-        """Return the results of some operations on one of the two."""
+        """Return the results of some operations on one of them."""
         try:
             results = await carry_out(pipe, operations)
         except FAILURES:
@@ -115,17 +139,23 @@ class Pipes:
             self._leave()
         return results
 
+    async def _ask(self, pipe: Pipe, parts: tuple[bytes, ...]) -> Any:
+        (answer,) = await self.use(pipe, _converse, [pack(*parts)])
+        return answer
+
     async def close(self) -> None:
-        for pipe in self._both:
+        await self.walk.drain()
+        for pipe in self._all:
             await pipe.close()
 
     def _leave(self) -> None:
-        for pipe in self._both:
+        self.losses += 1
+        for pipe in self._all:
             pipe.leave()
 
 
 class Server:
-    """One server: a standalone one, or the master that a Sentinel names. Makes two connections, as the client does.
+    """One server: a standalone one, or the master that a Sentinel names. Makes its connections as the client does.
 
     A name, a proxy or a service address may lead to a server that was demoted, for a while: so each new connection
     shows that it can write before it is used, also one for reads.
@@ -136,16 +166,22 @@ class Server:
     def __init__(self, client: Redis, key: bytes) -> None:
         pool: Any = client.connection_pool
         # It changes nothing, takes no room, and is refused by a replica.
-        pipes = self._pipes = Pipes(pool.make_connection, _pack(b"ZREM", key, b"-"))
+        pipes = self._pipes = Pipes(pool.make_connection, pack(b"ZREM", key, b"-"))
         self._reads: Batcher[bytes, Any] = Batcher(partial(self._send, pipes.reads, _read))
         self._writes: Batcher[Call, Any] = Batcher(partial(self._send, pipes.writes, run_each))
         self.get = self._reads.submit
         self.run = self._writes.submit
+        self.keys = pipes.walk.keys
+        self.connection: Callable[[], Any] = pool.make_connection
 
     async def close(self) -> None:
         await self._reads.drain()
         await self._writes.drain()
         await self._pipes.close()
+
+    @property
+    def losses(self) -> int:
+        return self._pipes.losses
 
     async def _send(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> Sequence[Any]:
         results = await self._pipes.use(pipe, carry_out, operations)
@@ -166,7 +202,7 @@ async def _read(pipe: Pipe, keys: list[bytes]) -> list[Any]:
     if len(keys) == 1:
         return await get_each(pipe, keys)
     values: Any
-    (values,) = await pipe.converse(_pack(b"MGET", *keys), 1, ANSWER_SECONDS)
+    (values,) = await pipe.converse(pack(b"MGET", *keys), 1, ANSWER_SECONDS)
     if isinstance(values, Exception):
         return [values] * len(keys)
     # It passes over a key that holds something else than a string as if there were none; GET tells.
@@ -179,7 +215,7 @@ async def _read(pipe: Pipe, keys: list[bytes]) -> list[Any]:
 
 async def get_each(pipe: Pipe, keys: list[bytes], *, asking: bool = False) -> list[Any]:
     """Read each key with a command of its own: those of a Cluster's node have not one slot."""
-    return await _converse(pipe, [_pack(b"GET", key) for key in keys], asking=asking)
+    return await _converse(pipe, [pack(b"GET", key) for key in keys], asking=asking)
 
 
 async def run_each(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> list[Any]:
@@ -195,13 +231,13 @@ async def run_each(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> li
     return results
 
 
-async def _converse(pipe: Pipe, commands: list[bytes], *, asking: bool) -> list[Any]:
+async def _converse(pipe: Pipe, commands: list[bytes], *, asking: bool = False) -> list[Any]:
     if not asking:
         return await pipe.converse(b"".join(commands), len(commands), ANSWER_SECONDS)
     packed = b"".join([_ASKING + command for command in commands])
     return (await pipe.converse(packed, 2 * len(commands), ANSWER_SECONDS))[1::2]
 
 
-def _pack(*parts: bytes) -> bytes:
+def pack(*parts: bytes) -> bytes:
     """Return a command as it is sent; redis-py's own way to it takes longer than the rest of a read."""
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])

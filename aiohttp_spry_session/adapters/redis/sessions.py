@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ...events import logger
 from ...record import RETIRED_SECONDS, SessionRecord
 from . import scripts
 from .connections import Call, Closed, Connections
-from .records import Stored, decode, end_of, pack_time, time_to_live, to_bytes
+from .records import Stored, decode, end_of, pack_time, time_to_live, to_bytes, to_str
 from .scripts import Script
+from .walking import Seen, pattern_of
 
 __all__ = ["KeptSessions"]
 
@@ -23,6 +24,8 @@ class KeptSessions:
         self.clock = clock
         self.connections: Connections = Closed()
         self._sessions = to_bytes(f"{prefix}s:")
+        self.channel = to_bytes(f"{prefix}ended")
+        """Where the keys of what ended are told."""
 
     async def run(self, key: bytes, script: Script, *arguments: bytes) -> Any:
         """Run a script on one key."""
@@ -31,6 +34,25 @@ class KeptSessions:
     def key(self, handle: str) -> bytes:
         """Return the key that holds a session."""
         return self._sessions + handle.encode("utf-8", "surrogatepass")
+
+    async def handles(self) -> AsyncIterator[list[str]]:
+        """Return the handles for which something is kept, in steps, each once."""
+        seen = Seen()
+        async for keys in self.connections.keys(pattern_of(self._sessions)):
+            yield [handle for key in keys if seen.add(key) and (handle := self._handle(key)) is not None]
+
+    def _handle(self, key: bytes) -> str | None:
+        try:
+            return to_str(key[len(self._sessions) :])
+        except UnicodeDecodeError:
+            logger.error("the stored session %r is corrupt and counts as absent", key)
+            return None
+
+    def handle(self, key: bytes) -> str | None:
+        """Return the handle of a session's key; ``None`` for another key."""
+        if not key.startswith(self._sessions):
+            return None
+        return key[len(self._sessions) :].decode("utf-8", "surrogatepass")
 
     def owner_key(self, owner: str) -> bytes:
         """Return the key that holds an owner's index."""
@@ -55,7 +77,8 @@ class KeptSessions:
 
     async def remove(self, handle: str, *, even_pending: bool = False) -> int:
         """Remove what is kept for a handle, a reservation only if told to; return the answer of ``DESTROY``."""
-        return int(await self.run(self.key(handle), scripts.DESTROY, self.now(), b"1" if even_pending else b""))
+        arguments = self.now(), b"1" if even_pending else b"", self.channel
+        return int(await self.run(self.key(handle), scripts.DESTROY, *arguments))
 
     def read(self, handle: str, data: bytes) -> Stored | None:
         """Return what was kept for a handle; ``None`` for what cannot be read."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -15,11 +15,13 @@ from ...events import logger
 from ...exceptions import AdapterError
 from ...record import SessionRecord
 from ..batching import Batcher
+from ..hints import Hints
 from . import statements
 from .batches import Call, load_together, purge_step, run_together
 from .checkpoints import Checkpoints, checkpoint
 from .connection import Connection
 from .files import Files, clear_remains, create_private_file, identify
+from .hints import SQLiteHints, ending, note, prepare_notes
 from .room import is_full, restart_log, run_in_room
 from .schema import SchemaError, prepare
 
@@ -27,13 +29,13 @@ __all__ = ["SQLiteSessionAdapter"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-U = TypeVar("U")
 
 Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
 
 _PURGE_SECONDS = 0.003
 _FIRST_PURGE, _MIN_PURGE, _MAX_PURGE = 100, 10, 1000
 _OPEN_SECONDS = 10.0
+_SCAN_STEP, _COUNT_STEP = 200, 2000
 
 
 class SQLiteSessionAdapter(SessionAdapter):
@@ -78,6 +80,9 @@ class SQLiteSessionAdapter(SessionAdapter):
         self._files: Files = {}
         self._reopening: asyncio.Task[None] | None = None
         self._checkpoints = Checkpoints(self._checkpoint)
+        self._notes = False
+        in_memory = self.path == ":memory:"
+        self._hints = Hints() if in_memory else SQLiteHints(lambda: self._connected("_reader"), lambda: self._notes)
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[Call, Any] = Batcher(self._write)
 
@@ -105,6 +110,30 @@ class SQLiteSessionAdapter(SessionAdapter):
         if not self._opened:
             raise _not_open("find")
         return await self._read(statements.find, owner)
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        start: bytes | None = b""
+        while start is not None:
+            if not self._opened:
+                raise _not_open("scan")
+            page, start = await self._read(statements.scan_page, start, _SCAN_STEP)
+            for found in page.items():
+                yield found
+
+    async def count(self) -> int:
+        live, start = 0, b""
+        while True:
+            if not self._opened:
+                raise _not_open("count")
+            more, following = await self._read(statements.count_page, start, _COUNT_STEP)
+            live += more
+            if following is None:
+                return live
+            start = following
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class; what other processes end is told within half a second."""
+        return self._hints.listen()
 
     async def purge(self) -> int:
         """As in the base class; and if the file is not where it was any more, log that, and open it anew."""
@@ -154,6 +183,7 @@ class SQLiteSessionAdapter(SessionAdapter):
         self._opened = False
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._disconnect)
+            await self._hints.close()
             if self._reopening is not None:
                 await asyncio.wait({self._reopening})
             await self._loads.drain()
@@ -171,6 +201,7 @@ class SQLiteSessionAdapter(SessionAdapter):
         files = await asyncio.to_thread(identify, self.path)
         self._writer = await self._connection()
         await self._prepare(self._writer)
+        self._notes = await self._writer.perform(prepare_notes)
         self._reader = await self._connection()
         self._mover = await self._connection()
         self._files = {**await asyncio.to_thread(identify, self.path), "": files[""]}
@@ -244,14 +275,20 @@ class SQLiteSessionAdapter(SessionAdapter):
     async def _load(self, handles: list[str]) -> Sequence[SessionRecord | BaseException | None]:
         return await self._read(load_together, handles)
 
-    async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
-        return await (await self._connected("_reader")).perform(call, self.clock(), argument)
+    async def _read(
+        self, call: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await (await self._connected("_reader")).perform(call, self.clock(), *args, **kwargs)
 
     async def _write(self, calls: list[Call]) -> Sequence[Any]:
         writer = await self._connected("_writer")
-        results = await writer.perform(run_in_room, run_together, self.clock(), calls, self.path)
+        ended = [handle for call in calls if (handle := ending(call)) is not None]
+        noted = [*calls, (note, (ended,))] if ended and self._notes else calls
+        results = await writer.perform(run_in_room, run_together, self.clock(), noted, self.path)
         self._checkpoints.wrote(len(calls))
-        return results
+        for handle in ended:
+            self._hints.tell(handle)
+        return results[: len(calls)]
 
     async def _checkpoint(self) -> int:
         # A purge may ask for it while the file is being closed, or opened anew.
