@@ -21,7 +21,15 @@ from .cookies import CookieWriter, SameSite, is_cookie_value
 from .events import Events, SessionEvent
 from .facts import authenticated_at, last_used_at
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
-from .options import read_flag, read_lifetime, read_max_bytes, read_max_sessions, read_timeout, read_when_full
+from .options import (
+    read_flag,
+    read_lifetime,
+    read_max_bytes,
+    read_max_sessions,
+    read_rolling,
+    read_timeout,
+    read_when_full,
+)
 from .policy import Policy, WhenFull, to_datetime
 from .record import SessionRecord
 from .request.arrival import Place
@@ -167,7 +175,7 @@ class SessionManager:
         self.partitioned = partitioned
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.rolling = read_rolling(rolling)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)
         self.when_full = read_when_full(when_full)
