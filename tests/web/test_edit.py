@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
 import pytest
@@ -70,10 +71,13 @@ async def test_edit_discards_what_a_block_did_that_raises(make_manager, store):
     manager = make_manager()
     async with manager:
         mine = await start(manager)
-        with pytest.raises(RuntimeError, match="no"):
+        with contextlib.suppress(RuntimeError):
             async with manager.edit(mine.handle) as session:
                 await session.increment("visits")
                 await session.set("n", 7)
+                raise RuntimeError("no")
+        with pytest.raises(RuntimeError, match="no"):
+            async with manager.edit(mine.handle):
                 raise RuntimeError("no")
         again = await seen(manager, mine.identifier)
         assert [await again.get(key) for key in ("n", "visits")] == [1, 1]
@@ -256,17 +260,18 @@ async def test_a_session_that_ends_meanwhile(make_manager, clock, end):
     async with manager:
         mine = await start(manager, "ada")
         edited = manager.edit(mine.handle)
+        session = await edited.__aenter__()
+        await session.set("m", 2)
+        if end == "destroy":
+            await mine.destroy(regenerate=False)
+        elif end == "revoke":
+            await manager.revoke(mine.handle)
+        elif end == "another owner":
+            await mine.bind("eve")
+        else:
+            clock.advance(1200)
         with pytest.raises(SessionEndedError):
-            async with edited as session:
-                await session.set("m", 2)
-                if end == "destroy":
-                    await mine.destroy(regenerate=False)
-                elif end == "revoke":
-                    await manager.revoke(mine.handle)
-                elif end == "another owner":
-                    await mine.bind("eve")
-                else:
-                    clock.advance(1200)
+            await edited.__aexit__(None, None, None)
         assert await manager.find("ada") == []
         assert [await each.get("m") for each in [await seen(manager, mine.identifier)]] == [None]
 
@@ -315,10 +320,12 @@ async def test_outage(make_manager, store):
             async with manager.edit(mine.handle):
                 raise AssertionError("it was entered")
         store.work()
+        edited = manager.edit(mine.handle)
+        session = await edited.__aenter__()
+        await session.set("n", 2)
+        store.fail("update")
         with pytest.raises(AdapterError, match="update"):
-            async with manager.edit(mine.handle) as session:
-                await session.set("n", 2)
-                store.fail("update")
+            await edited.__aexit__(None, None, None)
         store.work()
         assert await (await seen(manager, mine.identifier)).get("n") == 1
 

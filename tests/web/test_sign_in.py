@@ -21,7 +21,7 @@ from aiohttp_spry_session import (
     get_session,
 )
 
-from ..support import COOKIE, Barrier, arrive, cookies_of, identifier_in, sending, session_of
+from ..support import Barrier, arrive, cookies_of, identifier_in, sending, session_of
 from .handlers import run
 
 DAY = 86400
