@@ -71,7 +71,7 @@ def read_rolling(value: T) -> T:
     """Check the option ``rolling``."""
     if not isinstance(value, bool) and (not callable(value) or inspect.iscoroutinefunction(value)):
         raise ValueError(
-            "rolling must be True, False, or a plain function that gets the request and says whether it counts as "
+            "rolling must be True or False, or a plain function that gets the request and says whether it counts as "
             f"activity, not {'an async one' if callable(value) else repr(value)}"
         )
     return value

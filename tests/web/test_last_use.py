@@ -424,7 +424,7 @@ async def late(request: web.Request) -> bool:
 )
 def test_bad_rolling_is_refused(make_manager, value, told):
     """The message says what is allowed; the coroutine of an async function would always be true."""
-    with pytest.raises(ValueError, match=f"rolling must be True, False, or a plain function .*, {told}"):
+    with pytest.raises(ValueError, match=f"rolling must be True or False, or a plain function .*, {told}"):
         make_manager(rolling=value)
 
 
