@@ -404,8 +404,10 @@ async def test_waiting_for_a_turn_is_bounded(make_manager, store):
         ),
         (
             {"rolling": 1},
-            "rolling must be True or False, or a plain function that gets the request and says whether it counts as "
-            "activity, not 1",
+            (
+                "rolling must be True or False, or a plain function that gets the request and says whether it counts "
+                "as activity, not 1"
+            ),
         ),
     ],
     ids=repr,

@@ -455,7 +455,7 @@ def late_binds_count_as_before(patch: pytest.MonkeyPatch) -> None:
 def who_is_refused_stays(patch: pytest.MonkeyPatch) -> None:
     """A sign-in that is refused is told so, and keeps what it was refused."""
 
-    async def give_up(self: Any, state: SessionState, change: Any) -> None:
+    async def give_up(self: Any, *details: Any) -> None:
         pass
 
     patch.setattr(Lifecycle, "_give_up", give_up)
