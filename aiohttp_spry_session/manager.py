@@ -24,6 +24,7 @@ from .options import (
     read_lifetime,
     read_max_bytes,
     read_max_sessions,
+    read_rolling,
     read_timeout,
     read_when_full,
 )
@@ -155,7 +156,7 @@ class SessionManager:
         self.partitioned = partitioned
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.rolling = read_rolling(rolling)
         self.header = read_header(header)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)
