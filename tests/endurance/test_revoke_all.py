@@ -72,7 +72,7 @@ async def test_everybody_is_signed_out(adapter: SessionAdapter, record_property:
             await asyncio.sleep(0)  # a store in memory lets nobody else go on
             session = session_of(arrive(manager, [identifier]))
             await session.load()
-            if session.is_new:
+            if session.created_at is None:
                 return
             try:
                 await session.rotate()
