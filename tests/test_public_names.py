@@ -77,11 +77,11 @@ def test_operations_of_a_session():
 
 def test_methods_of_an_adapter():
     """The design's contract."""
-    methods = {"load", "create", "update", "renew", "rotate", "destroy", "find", "purge", "open", "close"}
+    methods = {"load", "create", "update", "renew", "rotate", "destroy", "find", "count", "purge", "open", "close"}
     assert {
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
-    assert names_of(SessionAdapter) - methods == {"clock", "purge_interval", "users"}
+    assert names_of(SessionAdapter) - methods == {"scan", "scan_all", "clock", "purge_interval", "users"}
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),
     ]

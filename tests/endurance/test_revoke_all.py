@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 
 MANY = 100_000
 AT_ONCE = 2000
-MOVING = 50
+MOVING = 10
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
