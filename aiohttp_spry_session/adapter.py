@@ -37,6 +37,10 @@ class SessionAdapter(abc.ABC):
     purge_interval: ClassVar[float] = 60.0
     """Seconds between two calls of :meth:`purge` in the background of an application."""
 
+    watch_interval: ClassVar[float] = 5.0
+    """Seconds within which each session that an open socket or stream depends on is looked at again, with or without
+    :meth:`hints`."""
+
     users: int = 0
     """How many managers and applications have it open; kept by the manager."""
 
@@ -102,6 +106,15 @@ class SessionAdapter(abc.ABC):
             await self.destroy(new)
         return rotated
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether :meth:`rotate` does all or nothing, whatever fails meanwhile; the default takes two steps: ``False``.
+
+        Where it does not, who comes back after a rotation of unknown outcome goes on under the new identifier only as
+        long as the old one's retired record says so (for 60 seconds, or the grace): nothing that was ended comes back.
+        """
+        return type(self).rotate is not SessionAdapter.rotate
+
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records by their handles.
 
@@ -111,6 +124,11 @@ class SessionAdapter(abc.ABC):
             f"{type(self).__name__} keeps no index of owners: it has to implement find() for "
             "SessionManager.find() and revoke_owner() to work"
         )
+
+    @property
+    def finds_owners(self) -> bool:
+        """Whether :meth:`find` can be asked."""
+        return type(self).find is not SessionAdapter.find
 
     def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         """Return an asynchronous iterator of all live records with their handles, in any order.
@@ -147,6 +165,19 @@ class SessionAdapter(abc.ABC):
             "SessionManager.count() to work"
         )
 
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return an asynchronous iterator of handles under which a session may just have ended, in whatever process.
+
+        A hint says where to look; what is true only :meth:`load` says. So a hint too many is fine. One that is missing
+        is found out within :attr:`watch_interval`. Whoever ends a record (:meth:`destroy`, an :meth:`update` or
+        :meth:`rotate` that retires it) causes one; plain writes do not.
+
+        ``None`` says that everything is to be looked at again, and that from now on nothing will be missed: it comes
+        first, once the store is listened to, and after each lost connection, once it is back. An iterator that ends
+        says that there are no hints, or none any more; looking again does it alone then. The default ends at once.
+        """
+        return _no_hints()
+
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.
 
@@ -159,3 +190,9 @@ class SessionAdapter(abc.ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Give back what :meth:`open` took; called once, after all other methods. It can be opened again."""
+
+
+async def _no_hints() -> AsyncIterator[str | None]:
+    nothing: tuple[str, ...] = ()
+    for hint in nothing:
+        yield hint

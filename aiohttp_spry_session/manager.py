@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from aiosignal import Signal
 
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec
-from .cookies import CookieWriter, SameSite
+from .cookies import CookieWriter, SameSite, read_header
+from .editing import edited
 from .events import Events, SessionEvent
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
-from .options import read_flag, read_lifetime, read_max_bytes, read_timeout
+from .options import (
+    read_flag,
+    read_lifetime,
+    read_max_bytes,
+    read_max_sessions,
+    read_timeout,
+    read_when_full,
+)
 from .overview import Overview, SessionInfo
-from .policy import Policy
+from .policy import Policy, WhenFull
 from .request.arrival import Place
+from .request.companion import Companion
 from .request.driver import Driver
 from .request.state import SessionState
 from .session import Session, check_owner
 from .store.guard import GuardedStore
 from .store.trails import Trails
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["Requests", "SessionInfo", "SessionManager", "check_manager", "overview_of", "requests_of"]
 
@@ -47,12 +61,14 @@ class Requests:
         """Writes the cookie beside it, for a rotation whose outcome nobody knows (promise 9)."""
         self.session: Callable[[SessionState], Session] = partial(Session, driver, codec)
         """Returns what the handler sees of a request's session."""
+        self.companions: Callable[[web.Request], Companion[SessionState]] | None = None
+        """Returns what comes on top of a request's session; ``None`` where nothing does."""
         self._policy = policy
         self._clock = clock
 
     def max_age(self, place: Place) -> int | None:
         """Return the ``Max-Age`` of a session's cookie, in seconds."""
-        return self._policy.max_age(place.record.expires_at, self._clock())
+        return self._policy.max_age(place.record, self._clock())
 
 
 class SessionManager:
@@ -73,11 +89,19 @@ class SessionManager:
     :param partitioned: the cookie's ``Partitioned`` (CHIPS).
     :param persistent: send ``Max-Age``; ``False`` makes a cookie that ends with the browser.
     :param max_lifetime: ``timedelta`` or seconds from creation that no renewal passes; ``None``: no limit.
-    :param rolling: renew a session by itself when a request uses it past half of its lifetime.
+    :param header: the name of a header that plays the cookie's part for clients without cookies, such as apps; a
+        request that has it is identified by it alone, and answered in it.
+    :param rolling: renew a session by itself when a request uses it past half of its lifetime; a callable gets the
+        request and says whether it counts as activity, so that polling keeps nobody signed in.
+    :param track_use: ``timedelta`` or seconds: a use is stored when the stored one is older; ``None``: with other
+        writes only.
+    :param max_sessions: how many live sessions an owner may have; ``None``: no limit.
+    :param when_full: ``"end-oldest"``: a ``bind`` ends the oldest of those that are too many; ``"refuse"``: it raises
+        :class:`~aiohttp_spry_session.TooManySessionsError`.
     :param autostart: start a session for every visitor, as Spry does.
     :param lazy: ask the store only when the session is first used.
     :param codec: turns one value into bytes and back.
-    :param max_bytes: the largest encoded session; ``None``: no limit.
+    :param max_bytes: the largest encoded session, without what the library keeps of it itself; ``None``: no limit.
     :param timeout: seconds that a store operation may take; ``None``: no limit.
     :param clock: returns Unix seconds.
     """
@@ -96,7 +120,11 @@ class SessionManager:
         partitioned: bool = False,
         persistent: bool = True,
         max_lifetime: timedelta | float | None = None,
-        rolling: bool = False,
+        header: str | None = None,
+        rolling: bool | Callable[[web.Request], bool] = False,
+        track_use: timedelta | float | None = None,
+        max_sessions: int | None = None,
+        when_full: WhenFull = "end-oldest",
         autostart: bool = False,
         lazy: bool = False,
         codec: Codec | None = None,
@@ -130,7 +158,15 @@ class SessionManager:
         self.partitioned = partitioned
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = read_flag("rolling", rolling)
+        self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.header = read_header(header)
+        self.track_use = read_lifetime("track_use", track_use)
+        self.max_sessions = read_max_sessions(max_sessions)
+        self.when_full = read_when_full(when_full)
+        if max_sessions is not None and not adapter.finds_owners:
+            raise ValueError(
+                f"max_sessions needs an adapter that can find() an owner's sessions: {type(adapter).__name__} cannot"
+            )
         self.autostart = read_flag("autostart", autostart)
         self.lazy = read_flag("lazy", lazy)
         self.codec = read_codec(codec)
@@ -141,7 +177,17 @@ class SessionManager:
         self._events = Events(self)
         self._store = GuardedStore(adapter, clock, self.timeout)
         trails = Trails(self._store, clock)
-        policy = Policy(adapter.expiration, self.max_lifetime, rolling, autostart, persistent, self.max_bytes)
+        policy = Policy(
+            adapter.expiration,
+            self.max_lifetime,
+            self.rolling is not False,
+            autostart,
+            persistent,
+            self.max_bytes,
+            self.track_use,
+            self.max_sessions,
+            self.when_full,
+        )
         spares = cookies.named(f"{name}-next")
         # The longer name: an identifier goes into either cookie.
         identifiers = IdentifierSource(identifier_generator, max_length=spares.max_value_length)
@@ -236,6 +282,17 @@ class SessionManager:
         :raises AdapterError: where the store fails, hangs, or is closed.
         """
         await self._overview.check()
+
+    def edit(self, handle: str) -> AbstractAsyncContextManager[Session]:
+        """Return the session under a handle, outside a request: ``async with manager.edit(handle) as session``.
+
+        Its changes are committed at the block's end, where they raise ``SessionEndedError`` if it is gone by then, and
+        discarded where the block raises. What would need a response raises ``HeadersSentError``.
+
+        :raises SessionEndedError: at entry, where no session lives under the handle, or a rotation has taken it to.
+        :raises AdapterError: where the store failed.
+        """
+        return edited(self._requests.driver, self._requests.session, handle)
 
     async def purge(self) -> int:
         """Delete expired sessions from the store; return how many (ASVS 14.2.7).

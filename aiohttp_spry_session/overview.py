@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from .codec import Codec, unpack
+from .codec import Codec, unpack_session
 from .cookies import is_cookie_value
 from .events import Events
+from .facts import authenticated_at, last_used_at
 from .policy import Policy, to_datetime
 from .record import SessionRecord
 from .request.driver import report_corrupt
@@ -18,7 +19,7 @@ from .session import Session, check_owner, handle_to_keep
 from .store.guard import GuardedStore
 from .store.trails import Ended, Trails
 
-__all__ = ["Overview", "SessionInfo"]
+__all__ = ["Overview", "SessionInfo", "check_handle"]
 
 _TOGETHER = 1000
 """How many sessions are ended at a time."""
@@ -35,7 +36,14 @@ class SessionInfo:
     owner: str | None
     created_at: datetime
     expires_at: datetime | None
+    last_used_at: datetime
+    """As exactly as ``track_use`` says."""
+    authenticated_at: datetime | None
+    level: str | None
+    device: dict[str, str] | None
     values: dict[str, Any]
+    bound_at: datetime | None = None
+    """When it was bound to a device; ``None`` where it is bound to none."""
 
 
 class Overview:
@@ -88,8 +96,7 @@ class Overview:
 
     async def revoke(self, handle: str) -> bool:
         """End a session; return whether there was one."""
-        if not isinstance(handle, str):
-            raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
+        check_handle(handle)
         # What comes from a form may be anything; a store need not even be able to express it.
         return is_cookie_value(handle) and await self._tell(self._trails.end(handle))
 
@@ -151,17 +158,31 @@ class Overview:
         if self._policy.is_over(record, self._clock()):
             return None
         try:
-            values = {key: self._codec.decode(data) for key, data in unpack(record.payload).items()}
+            stored, facts, _ = unpack_session(record.payload, record.created_at)
+            values = {key: self._codec.decode(data) for key, data in stored.items()}
         except (TypeError, ValueError, RecursionError):
             report_corrupt(handle)
             return None
+        proved = authenticated_at(facts, record.owner, record.created_at)
         return SessionInfo(
             handle=handle,
             owner=record.owner,
             created_at=to_datetime(record.created_at),
             expires_at=None if record.expires_at is None else to_datetime(record.expires_at),
+            last_used_at=to_datetime(last_used_at(facts, record.created_at)),
+            authenticated_at=None if proved is None else to_datetime(proved),
+            level=facts.level,
+            device=facts.device,
             values=values,
+            bound_at=None if facts.bound_at is None else to_datetime(facts.bound_at),
         )
+
+
+def check_handle(handle: str) -> str:
+    """Return what may be a handle; ``ValueError`` for what is no ``str``."""
+    if not isinstance(handle, str):
+        raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
+    return handle
 
 
 async def _in_parts(

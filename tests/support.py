@@ -55,6 +55,14 @@ class WatchedAdapter(SessionAdapter):
             await self.after(operation)
         return result
 
+    @property
+    def rotates_at_once(self) -> bool:
+        return self.inner.rotates_at_once
+
+    @property
+    def finds_owners(self) -> bool:
+        return self.inner.finds_owners
+
     async def load(self, handle: str) -> SessionRecord | None:
         return await self._pass("load", handle)
 

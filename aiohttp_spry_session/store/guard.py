@@ -29,6 +29,13 @@ class GuardedStore:
         self._limit = TimeLimit(timeout)
         self._outage = Outage()
         self.turns = Turns(self._wait)
+        self.on_ended: Callable[[str], object] | None = None
+        """Told each handle under which this process may have ended a session, while somebody wants to know."""
+
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether a rotation lands as a whole, or not at all."""
+        return self._adapter.rotates_at_once
 
     @types.coroutine
     def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
@@ -57,9 +64,21 @@ class GuardedStore:
         """Move the end of a live record."""
         return self._call("renew", self._adapter.renew, handle, expires_at)
 
-    def destroy(self, handle: str) -> Awaitable[bool]:
-        """Remove a record; return whether there was one."""
-        return self._call("destroy", self._adapter.destroy, handle)
+    async def destroy(self, handle: str) -> bool:
+        """Remove a record; return whether there was one.
+
+        Who removes a session tells of its end, and nobody would, were an answer lost: where the store failed, but did
+        not hang, it is asked whether the record is gone.
+        """
+        try:
+            return await self._call("destroy", self._adapter.destroy, handle)
+        except AdapterError as error:
+            if isinstance(error.__cause__, TimeoutError) or not await self._is_gone(handle):
+                raise
+            return True
+        finally:
+            if self.on_ended is not None:
+                self.on_ended(handle)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         """Move the session to a new handle.
@@ -73,6 +92,9 @@ class GuardedStore:
             if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
                 raise
             return True
+        finally:
+            if self.on_ended is not None:
+                self.on_ended(old)
 
     async def _leads_to(self, old: str, new: str) -> bool:
         try:
@@ -81,6 +103,12 @@ class GuardedStore:
             return False
         successor = None if record is None or not record.retired else successor_of(record)
         return successor is not None and successor.handle == new
+
+    async def _is_gone(self, handle: str) -> bool:
+        try:
+            return await self.load(handle) is None
+        except AdapterError:
+            return False
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records."""
@@ -132,6 +160,15 @@ class GuardedStore:
             return await self._adapter.count()
         except NotImplementedError as error:
             return error
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return the adapter's hints of what ended. They take no time, and may fail in whatever way."""
+        return self._adapter.hints()
+
+    @property
+    def watch_interval(self) -> float:
+        """Seconds within which each watched session is looked at again."""
+        return self._adapter.watch_interval
 
     async def purge(self) -> int:
         """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
