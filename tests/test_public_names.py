@@ -85,7 +85,17 @@ def test_methods_of_an_adapter():
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
     assert names_of(SessionAdapter) - methods == {
-        *("scan", "scan_all", "clock", "hints", "purge_interval", "watch_interval", "users", "rotates_at_once", "finds_owners")
+        *(
+            "scan",
+            "scan_all",
+            "clock",
+            "hints",
+            "purge_interval",
+            "watch_interval",
+            "users",
+            "rotates_at_once",
+            "finds_owners",
+        )
     }
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),

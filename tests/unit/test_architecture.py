@@ -187,7 +187,14 @@ def test_whole_core_is_in_the_list() -> None:
     """A new module of the core gets its place."""
     outside = ("adapters/", "integrations/", "testing/", "dbsc/", "cli/")
     known = {f"{module.replace('.', '/')}.py" for layer in LAYERS for module in layer}
-    optional = {"__init__.py", "__main__.py", "urls.py", "request/__init__.py", "store/__init__.py", "watch/__init__.py"}
+    optional = {
+        "__init__.py",
+        "__main__.py",
+        "urls.py",
+        "request/__init__.py",
+        "store/__init__.py",
+        "watch/__init__.py",
+    }
     assert {path for path in SOURCES if not path.startswith(outside)} - optional == known - {
         "adapters/hints.py",
         "adapters/memory.py",
