@@ -103,6 +103,7 @@ class LookUp:
                 state.leave(RETIRED, values=False)
         elif not state.place.follows:  # else another request rotated it by the clock, and wrote the newer cookie
             state.cookie.send()
+            state.cookie.go_on()  # the handler is still to come, and other requests with it
         state.known = [*known, *state.known]
 
     async def _successors(self, state: SessionState) -> list[Sighting]:

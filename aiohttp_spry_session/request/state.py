@@ -376,7 +376,7 @@ class SessionState:
         self.view.clear()
         self._handed_out, self.is_new, self._came_retired = False, True, False
         self.status = ABSENT
-        if self.presented:
+        if self.presented or (self.by_header and self.cookie.spares):
             self.cookie.expire()
         else:
             self.cookie.keep()
