@@ -146,6 +146,14 @@ class SessionAdapter(abc.ABC):
             "SessionManager.sessions() and revoke_all() to work"
         )
 
+    def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return what :meth:`scan` does, and the retired records among it.
+
+        Through these a session is found that was rotated while the iterator was under way, out of its sight. The
+        default knows the live ones only: then whoever ends everybody may miss one that never stands still.
+        """
+        return self.scan()
+
     async def count(self) -> int:
         """Return how many live records there are, counted in steps that hold up no other operation.
 

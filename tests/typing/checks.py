@@ -263,6 +263,11 @@ async def outside(manager: SessionManager, session: Session) -> None:
             assert_type(edited, Session)
         assert_type(await opened.revoke(found[0].handle), bool)
         assert_type(await opened.revoke_owner("user", keep=session), int)
+        assert_type(opened.sessions(), AsyncIterator[SessionInfo])
+        assert_type([info async for info in opened.sessions("user")], list[SessionInfo])
+        assert_type(await opened.count(), int)
+        assert_type(await opened.revoke_all(), int)
+        await opened.check()
         assert_type(await opened.purge(), int)
 
 
@@ -328,6 +333,9 @@ async def third() -> None:
     """What it gets from its base."""
     adapter = Third(expiration=60)
     assert_type(await adapter.find("user"), Mapping[str, SessionRecord])
+    assert_type(adapter.scan(), AsyncIterator[tuple[str, SessionRecord]])
+    assert_type(adapter.scan_all(), AsyncIterator[tuple[str, SessionRecord]])
+    assert_type(await adapter.count(), int)
     assert_type(await adapter.purge(), int)
     assert_type(adapter.expiration, float | None)
 
