@@ -118,6 +118,9 @@ async def life(session: Session) -> None:
     await session.save()
     await session.reload()
 
+
+async def asynchronous() -> str:
+    """An identifier that took its time."""
     return ""
 
 
