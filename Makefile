@@ -54,6 +54,8 @@ lint: $(VENV)/.installed-lint ## check style and formatting
 types: $(TEST) $(VENV)/.installed-lint ## check types
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/ty check --python $(BIN)/python tests/typing/checks.py
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
 docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

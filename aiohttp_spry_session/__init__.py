@@ -15,6 +15,7 @@ from .exceptions import (
     SessionNotLoadedError,
     SessionTooLargeError,
     SessionValueError,
+    TooManySessionsError,
 )
 from .identifiers import generate_identifier
 from .keys import SessionKey
@@ -47,6 +48,7 @@ __all__ = [
     "SessionTooLargeError",
     "SessionValueError",
     "StoreCall",
+    "TooManySessionsError",
     "adapter_from_url",
     "generate_identifier",
     "get_session",

@@ -6,10 +6,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
-from .exceptions import AdapterError, ConflictError, SessionEndedError
+from .exceptions import AdapterError, ConflictError, SessionEndedError, TooManySessionsError
 
 __all__ = [
-    "EndedAnswer",
+    "ConflictAnswer",
     "UnavailableAnswer",
     "answer_instead",
     "answer_to",
@@ -22,14 +22,16 @@ __all__ = [
 def answer_to(error: BaseException) -> BaseException:
     """Return the response that stands for an exception, or the exception itself where none does."""
     if isinstance(error, SessionEndedError):
-        return EndedAnswer(text="The session has ended. Please try again.")
+        return ConflictAnswer(text="The session has ended. Please try again.")
+    if isinstance(error, TooManySessionsError):
+        return ConflictAnswer(text="Too many sessions. Please sign out on another device first.")
     if isinstance(error, AdapterError | ConflictError):
         return _unavailable()
     return error
 
 
-class EndedAnswer(web.HTTPConflict):
-    """The answer to a ``SessionEndedError``: to another manager on the way a failure, no response of the handler."""
+class ConflictAnswer(web.HTTPConflict):
+    """The answer where the session has ended, or its owner has too many: to another manager a failure, no response."""
 
 
 class UnavailableAnswer(web.HTTPServiceUnavailable):

@@ -22,6 +22,7 @@ __all__ = [
     "Codec",
     "JSONCodec",
     "entry_size",
+    "facts_of",
     "has_facts",
     "pack",
     "packed_size",
@@ -156,6 +157,11 @@ def unpack_session(payload: bytes, created_at: float) -> tuple[dict[str, bytes],
     count = len(values)
     size = len(payload) - entry_size(FACTS_KEY, data) - packed_size(count + 1, 0) + packed_size(count, 0)
     return values, decode_facts(data, created_at), size
+
+
+def facts_of(payload: bytes, created_at: float) -> Facts:
+    """Return the facts alone; ``ValueError`` as above."""
+    return unpack_session(payload, created_at)[1] if has_facts(payload) else NO_FACTS
 
 
 def has_facts(payload: bytes) -> bool:

@@ -31,9 +31,11 @@ __all__ = [
     "confirmed",
     "decode_facts",
     "encode_facts",
+    "last_used_at",
     "read_facts",
     "read_level",
     "signed_in",
+    "used",
 ]
 
 FACTS_KEY = "\0facts"
@@ -131,6 +133,16 @@ def authenticated_at(facts: Facts, owner: str | None, created_at: float) -> floa
     if owner is None:
         return None
     return created_at if facts.authenticated_at is None else facts.authenticated_at
+
+
+def last_used_at(facts: Facts, created_at: float) -> float:
+    """Return when a session was last used, as far as that was stored; its creation was a use."""
+    return created_at if facts.last_used_at is None else facts.last_used_at
+
+
+def used(facts: Facts, created_at: float, now: float) -> Facts:
+    """Return the facts with a use that happens now; to the second, so that many a write costs nothing more."""
+    return facts if now < last_used_at(facts, created_at) + 1.0 else replace(facts, last_used_at=now)
 
 
 def signed_in(facts: Facts, now: float) -> Facts:

@@ -37,6 +37,7 @@ PUBLIC = {
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "TooManySessionsError",
     "StoreCall",
     "adapter_from_url",
     "generate_identifier",
@@ -71,8 +72,9 @@ def test_operations_of_a_session():
     """The design's operations and properties, and no others."""
     assert names_of(Session) == {
         *("identifier", "handle", "is_new", "created_at", "expires_at", "owner"),
+        *("last_used_at", "authenticated_at", "level", "device", "is_fresh"),
         *("has", "get", "keys", "set", "remove", "clear", "update", "increment", "pop"),
-        *("renew", "rotate", "bind", "destroy", "load", "save", "reload"),
+        *("renew", "rotate", "bind", "confirm", "destroy", "load", "save", "reload"),
     }
 
 
@@ -82,7 +84,9 @@ def test_methods_of_an_adapter():
     assert {
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
-    assert names_of(SessionAdapter) - methods == {"clock", "purge_interval", "users"}
+    assert names_of(SessionAdapter) - methods == {
+        *("clock", "purge_interval", "users", "rotates_at_once", "finds_owners")
+    }
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),
     ]
@@ -100,7 +104,20 @@ OPTIONS = [
         "partitioned",
         "persistent",
     ),
-    *("max_lifetime", "rolling", "autostart", "lazy", "codec", "max_bytes", "timeout", "clock"),
+    *(
+        "max_lifetime",
+        "header",
+        "rolling",
+        "track_use",
+        "max_sessions",
+        "when_full",
+        "autostart",
+        "lazy",
+        "codec",
+        "max_bytes",
+        "timeout",
+        "clock",
+    ),
 ]
 
 

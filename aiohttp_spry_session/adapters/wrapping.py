@@ -51,6 +51,16 @@ class WrappingAdapter(SessionAdapter):
         """Seconds between two calls of :meth:`purge` in the background of an application."""
         return self.adapter.purge_interval
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether a rotation does all or nothing."""
+        return all(adapter.rotates_at_once for adapter in self.behind())
+
+    @property
+    def finds_owners(self) -> bool:
+        """Whether the sessions of an owner can be found."""
+        return all(adapter.finds_owners for adapter in self.behind())
+
     async def load(self, handle: str) -> SessionRecord | None:
         return await self.adapter.load(handle)
 

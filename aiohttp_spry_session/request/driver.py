@@ -12,6 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from ..events import Events, logger
 from ..exceptions import AdapterError, ConflictError, SessionEndedError
+from ..facts import Facts
 from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..store.guard import GuardedStore
@@ -50,10 +51,10 @@ class Driver:
     ) -> None:
         self._store = store
         self._events = events
-        self._clock = clock
+        self._clock = self.clock = clock
         self._landing = Landing(store, trails, identifiers, clock)
         self._lookup = LookUp(store, trails, self._landing, clock)
-        self._lifecycle = Lifecycle(store, trails, self._landing, identifiers, clock)
+        self._lifecycle = Lifecycle(store, trails, self._landing, policy, identifiers, clock)
         self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
@@ -116,9 +117,19 @@ class Driver:
         """Give the session a new identifier; the old one is dead, or will be in ``grace`` seconds."""
         await self._in_turn(state, self._lifecycle.rotate, grace=grace)
 
-    async def bind(self, state: SessionState, owner: str) -> None:
-        """Give the session an owner, a new identifier and a new beginning."""
-        await self._in_turn(state, self._lifecycle.bind, owner)
+    async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
+        """Give the session an owner, facts, a new identifier and a new beginning."""
+        await self._in_turn(state, self._lifecycle.bind, owner, facts)
+
+    async def confirm(self, state: SessionState, level: str | None) -> None:
+        """Take note that the user proved again who they are, under a new identifier."""
+        await self._in_turn(state, self._lifecycle.confirm, level)
+
+    async def edit(self, state: SessionState, handle: str) -> None:
+        """Begin with a session that no client presented; ``SessionEndedError`` where none lives."""
+        await self._in_turn(state, self._lookup.look_up_handle, handle)
+        if state.place is None:
+            raise SessionEndedError("ended")
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
@@ -163,10 +174,10 @@ class Driver:
     async def _tell(self, state: SessionState) -> None:
         """Send the signals. No turn is held meanwhile, so a receiver may use the session itself."""
         news, state.news = state.news, []
-        for name, handle, owner, reason in news:
+        for name, handle, owner, reason, previous in news:
             if reason == "corrupt":
                 report_corrupt(handle)
-            await self._events.emit(name, handle, owner, reason=reason)
+            await self._events.emit(name, handle, owner, reason=reason, previous=previous, request=state.request())
 
     # Operations; each has its turn.
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..exceptions import AdapterError
+from msgspec.structs import replace
+
+from ..exceptions import AdapterError, ConflictError, SessionEndedError, SessionError, TooManySessionsError
+from ..facts import NO_FACTS, Facts, confirmed, signed_in
 from ..identifiers import IdentifierSource
+from ..policy import Policy
+from ..record import SessionRecord
 from ..store.guard import GuardedStore
 from ..store.trails import Trails
 from .landing import Landing
-from .plan import next_move, next_step, start
+from .limit import SessionLimit
+from .plan import Change, next_move, next_step, start
 from .state import SessionState
 from .status import ABSENT, RETIRED, LostError, News, Status
 
@@ -24,14 +30,17 @@ class Lifecycle:
         store: GuardedStore,
         trails: Trails,
         landing: Landing,
+        policy: Policy,
         identifiers: IdentifierSource,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._trails = trails
         self._landing = landing
+        self._policy = policy
         self._identifiers = identifiers
         self._clock = clock
+        self._limit = None if policy.max_sessions is None else SessionLimit(store, trails, policy, clock)
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
@@ -52,14 +61,30 @@ class Lifecycle:
         """Give the session a new identifier; the old one is dead, or will be in ``grace`` seconds."""
         state.check_cookie_possible()
         if state.status is RETIRED or state.status is ABSENT:
-            await self._begin_anew(state, None, "started")
+            await self._begin_anew(state, None, "started", NO_FACTS)
         # Within its grace an identifier has been rotated by the clock already, and goes on working.
         elif grace and state.place is not None and state.place.follows:
             await self._land_changes(state)
         else:
             await self._move(state, "rotate", grace=grace)
 
-    async def _move(self, state: SessionState, reason: str, *, grace: float = 0.0, owner: str | None = None) -> None:
+    async def confirm(self, state: SessionState, level: str | None) -> None:
+        """Take note that the user proved again who they are, under a new identifier (ASVS 7.2.4)."""
+        state.check_cookie_possible()
+        record = state.record
+        if record is None and state.status is not ABSENT:
+            raise SessionEndedError(state.why_over())
+        if record is None or record.owner is None:
+            raise SessionError("there is nobody to confirm: the session has no owner; bind() says who it is")
+
+        def change(record: SessionRecord, facts: Facts, now: float) -> tuple[SessionRecord, Facts]:
+            return record, confirmed(facts, now, record.created_at, level=level)
+
+        await self._move(state, "confirm", change=change)
+
+    async def _move(
+        self, state: SessionState, reason: str, *, grace: float = 0.0, change: Change | None = None
+    ) -> None:
         # What is in doubt is tried again under the same identifier: the client can be given one beside its own.
         spare = state.cookie.spare
         identifier = await self._identifiers.new() if spare is None else spare.identifier
@@ -67,7 +92,7 @@ class Lifecycle:
         await self._landing.land(
             state,
             lambda: next_move(
-                state, self._clock(), identifier, grace=grace, owner=owner, reason=reason, arrived_late=late
+                state, self._clock(), identifier, reason=reason, arrived_late=late, grace=grace, change=change
             ),
         )
         await self._land_changes(state)
@@ -77,16 +102,36 @@ class Lifecycle:
         if state.view.changes:
             await self._landing.land(state, lambda: next_step(state, self._clock()))
 
-    async def bind(self, state: SessionState, owner: str) -> None:
+    async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
         """Bind the session, or begin one: who has just proved who they are is never told to try again."""
         state.check_cookie_possible()
+        if self._limit is None:
+            await self._bind(state, owner, facts)
+            return
+        before = await self._limit.before(state, owner)
+        await self._bind(state, owner, facts)
+        if await self._limit.after(state, owner, before):
+            try:
+                await self._move(state, "limit", change=before.given_up)
+            except (AdapterError, ConflictError):
+                state.cookie.keep()  # nobody is given the identifier of the one that is too many
+                raise
+            raise TooManySessionsError(self._limit.most)
+
+    async def _bind(self, state: SessionState, owner: str, facts: Facts) -> None:
+        """Bind the session that there is, or end it and begin one."""
+
+        def change(record: SessionRecord, _: Facts, now: float) -> tuple[SessionRecord, Facts]:
+            end = self._policy.end(now, now, facts)
+            return replace(record, owner=owner, created_at=now, expires_at=end), signed_in(facts, now)
+
         record = state.record
         if record is not None and record.owner not in (None, owner):
             await self._end_all(state, reason="bind")
             state.ended()
         elif record is not None:
             try:
-                await self._move(state, "bind", owner=owner)
+                await self._move(state, "bind", change=change)
             except LostError as lost:
                 await self._let_go(state, lost, owner)
             else:
@@ -97,7 +142,7 @@ class Lifecycle:
             state.known = ()
         elif state.status is Status.ENDED:
             state.leave(Status.ENDED, values=False)
-        await self._begin_anew(state, owner, "bind")
+        await self._begin_anew(state, owner, "bind", facts)
 
     async def _let_go(self, state: SessionState, lost: LostError, owner: str) -> None:
         """Let go of a session that was lost while it was to be bound.
@@ -119,12 +164,14 @@ class Lifecycle:
             if ended is not None:
                 state.news.append(News("destroyed", ended.handle, ended.owner, reason))
 
-    async def _begin_anew(self, state: SessionState, owner: str | None, reason: str) -> None:
+    async def _begin_anew(self, state: SessionState, owner: str | None, reason: str, facts: Facts) -> None:
         arrived, state.status = state.status, ABSENT
         try:
             if state.cookie.spare is None:
                 state.exchange(await self._identifiers.new())
-            await self._landing.start(state, lambda: start(state, self._clock(), owner=owner, reason=reason))
+            await self._landing.start(
+                state, lambda: start(state, self._clock(), owner=owner, reason=reason, facts=facts)
+            )
         finally:
             if state.status is ABSENT:  # it failed, and a plain write must not start what this did not (promise 5)
                 state.status = arrived

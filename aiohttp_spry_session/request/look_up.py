@@ -34,6 +34,11 @@ class LookUp:
         if state.cookie.spares:
             await self._look_up_spares(state)
 
+    async def look_up_handle(self, state: SessionState, handle: str) -> None:
+        """Ask the store for a session by its handle, wherever a rotation has taken it."""
+        newest = (await self._trails.trail(handle))[-1]
+        state.arrive([Sighting("", newest, newest, await self._store.load(newest))], self._clock())
+
     async def _sight(self, state: SessionState, identifier: str) -> Sighting | None:
         handle = asked = handle_of(identifier)
         if not is_cookie_value(identifier):

@@ -20,7 +20,8 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from ..events import EventName
-from ..exceptions import AdapterError, HeadersSentError, SessionEndedError
+from ..exceptions import AdapterError, HeadersSentError, SessionEndedError, SessionError
+from ..facts import last_used_at
 from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..record import SessionRecord
@@ -28,7 +29,7 @@ from .arrival import Place, Sighting, judge
 from .cookie import CookieDecision
 from .status import ABSENT, LIVE, RETIRED, UNLOADED, LostError, News, Status
 from .steps import Create, Extend, Extension, Move, Step, Update
-from .view import Sent, View
+from .view import View
 
 __all__ = ["SessionState"]
 
@@ -42,6 +43,7 @@ class SessionState:
         "_handed_out",
         "_identifiers",
         "busy",
+        "by_header",
         "cookie",
         "dirty",
         "failure",
@@ -50,15 +52,18 @@ class SessionState:
         "headers_sent",
         "is_new",
         "known",
+        "last_used_at",
         "news",
         "place",
         "policy",
         "presented",
         "prospective",
         "renewing",
+        "request",
         "rolling",
         "starting",
         "status",
+        "tracking",
         "used",
         "view",
         "waiting",
@@ -70,6 +75,8 @@ class SessionState:
         self.policy = policy
         self._identifiers = identifiers
         self.presented = presented
+        self.by_header = False
+        """Whether that came in a header, and not in a cookie."""
         self.known: Sequence[str] = ()
         """Handles that the client presented and the store knew."""
         self.status = UNLOADED
@@ -91,13 +98,20 @@ class SessionState:
         """Whether the handler is done."""
         self.is_new = True
         self.used = False
+        self.last_used_at: float | None = None
+        """When the session was used before this request, in Unix seconds, as far as that was stored."""
+        self.request: Callable[[], object] = _no_request
+        """Returns the request, for who is told of an event; ``None`` once it is over."""
         self.busy = False
         """Whether a task of the request is at the store; this and ``waiting`` are the driver's."""
         self.waiting: list[Callable[[], None]] = []
         """What wakes the tasks that wait for their turn."""
         self.starting = self.renewing = self.rolling = self._handed_out = self._came_retired = False
+        self.tracking = True
+        """Whether what this request does is a use of the session."""
         if policy.rolling:
-            self.rolling = self.dirty = True
+            self.rolling = True
+        self.dirty = self.rolling or policy.track_use is not None
         if not presented and not spares and identifiers.synchronous:
             self.begin_absent()
 
@@ -117,6 +131,8 @@ class SessionState:
             return self.new_identifier()
         if self.place is None:
             raise SessionEndedError(self.why_over())
+        if not self.place.identifier:
+            raise SessionError("the identifier is known to the client alone: the store holds its hash, session.handle")
         return self.place.identifier
 
     @property
@@ -177,7 +193,7 @@ class SessionState:
     def discard(self) -> None:
         """Forget what is pending (promise 8); the request renews nothing by itself any more."""
         self.view.discard(self.record)
-        self.renewing = self.starting = self.rolling = self.dirty = False
+        self.renewing = self.starting = self.rolling = self.tracking = self.dirty = False
         if self._came_retired and self.status is ABSENT:
             self.status = RETIRED  # (promise 5) as it arrived: what asked for a session of its own is forgotten
 
@@ -197,6 +213,7 @@ class SessionState:
                 self.news.append(News("rejected", place.handle, None, "corrupt"))
             else:
                 self.place, self.is_new, self.status, self.starting = place, False, LIVE, False
+                self.last_used_at = last_used_at(self.view.facts, place.record.created_at)
                 return
         if arrival.retired:
             # (promise 5) Another request has written the newer cookie. Reads are empty; a plain write starts nothing,
@@ -240,7 +257,7 @@ class SessionState:
         """Take over what was stored, and decide on the cookie (promise 5)."""
         self.cookie.went_on = False
         if isinstance(step, Update):
-            self._take_over(step.record, step.values, step.sent)
+            self._take_over(step)
             if step.extension is not None:
                 self._extended(step.extension)
         elif isinstance(step, Extend):
@@ -250,12 +267,12 @@ class SessionState:
         elif isinstance(step, Create):
             self.place = Place(step.identifier, step.handle, step.record)
             self.status, self.starting, self.renewing = LIVE, False, False
-            self._take_over(step.record, step.values, step.sent)
+            self._take_over(step)
             self._tell("created", step.reason)
         else:
             self.place = Place(step.identifier, step.new, step.record)
-            self._take_over(step.record, step.values, step.sent)
-            self._tell("rotated", step.reason)
+            self._take_over(step)
+            self._tell("rotated", step.reason, previous=step.handle)
         if isinstance(step, Create | Move):
             self.cookie.send()
             self.cookie.settle()
@@ -272,10 +289,10 @@ class SessionState:
         if record is None or record.retired or self.policy.is_over(record, now):
             self.cookie.keep()
 
-    def _take_over(self, record: SessionRecord, values: dict[str, bytes], sent: Sent) -> None:
+    def _take_over(self, step: Create | Update | Move) -> None:
         assert self.place is not None  # noqa: S101 - what was written is there
-        self.place = replace(self.place, record=record)
-        self.view.landed(record, values, sent)
+        self.place = replace(self.place, record=step.record)
+        self.view.landed(step.record, step.values, step.facts, step.sent)
 
     def _extended(self, extension: Extension) -> None:
         assert self.place is not None  # noqa: S101 - what was extended is there
@@ -360,6 +377,10 @@ class SessionState:
                 "do it before the response is prepared"
             )
 
-    def _tell(self, name: EventName, reason: str) -> None:
+    def _tell(self, name: EventName, reason: str, *, previous: str | None = None) -> None:
         assert self.place is not None  # noqa: S101 - only of what is there
-        self.news.append(News(name, self.place.handle, self.place.record.owner, reason))
+        self.news.append(News(name, self.place.handle, self.place.record.owner, reason, previous))
+
+
+def _no_request() -> None:
+    """Outside a request there is none."""

@@ -53,3 +53,4 @@ class News(NamedTuple):
     handle: str
     owner: str | None
     reason: str
+    previous: str | None = None

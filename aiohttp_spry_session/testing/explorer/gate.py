@@ -154,6 +154,10 @@ class Gate(SessionAdapter):
     def rotates_at_once(self) -> bool:
         return self._adapter.rotates_at_once
 
+    @property
+    def finds_owners(self) -> bool:
+        return self._adapter.finds_owners
+
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._step("find", "", lambda: self._adapter.find(owner))
 

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from msgspec.structs import replace
+
 from aiohttp_spry_session import SessionError
 from aiohttp_spry_session.codec import pack, unpack
 from aiohttp_spry_session.identifiers import IdentifierSource, handle_of
 from aiohttp_spry_session.policy import Policy
 from aiohttp_spry_session.record import SessionRecord, retire
 from aiohttp_spry_session.request.arrival import Sighting
-from aiohttp_spry_session.request.plan import extension
+from aiohttp_spry_session.request.plan import Change, extension
 from aiohttp_spry_session.request.state import SessionState
 from aiohttp_spry_session.request.status import LostError, Status
 from aiohttp_spry_session.request.steps import Create, Extend, Move, Step, Update
@@ -73,6 +75,11 @@ def machine(status: Status, **options: Any) -> SessionState:
     state.news.clear()
     assert state.status is status
     return state
+
+
+def bound(owner: str) -> Change:
+    """What a sign-in makes of a record."""
+    return lambda record, facts, now: (replace(record, owner=owner, created_at=now, expires_at=now + LIFE), facts)
 
 
 def told(state: SessionState) -> str:

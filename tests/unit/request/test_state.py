@@ -24,6 +24,7 @@ from .machines import (
     OLD,
     OTHER,
     RETIRED_RECORD,
+    bound,
     fresh,
     machine,
     outcome,
@@ -72,8 +73,8 @@ INPUTS: dict[str, Callable[[SessionState], object]] = {
     "renew, next_step": lambda s: (s.renew(), next_step(s, NOW))[1],
     "renew, last": lambda s: (s.renew(), next_step(s, NOW, last=True))[1],
     "renew, put, last": lambda s: (s.renew(), s.put("m", b"2"), next_step(s, NOW, last=True))[2],
-    "next_move": lambda s: next_move(s, NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False),
-    "next_move owner": lambda s: next_move(s, NOW, "new1", grace=0, owner="eve", reason="bind", arrived_late=False),
+    "next_move": lambda s: next_move(s, NOW, "new1", reason="rotate", arrived_late=False),
+    "next_move owner": lambda s: next_move(s, NOW, "new1", reason="bind", arrived_late=False, change=bound("eve")),
     "touch": lambda s: touch(s, NOW, ()),
 }
 """Everything that can be said to the machine, but for what came of its steps."""
@@ -196,7 +197,9 @@ def test_move_landed(owner: str | None) -> None:
     """The session is elsewhere; values and changes went with it."""
     state = machine(Status.LIVE)
     state.put("m", b"2")
-    move = next_move(state, NOW, "new1", grace=0, owner=owner, reason="rotate", arrived_late=False)
+    move = next_move(
+        state, NOW, "new1", reason="rotate", arrived_late=False, change=None if owner is None else bound(owner)
+    )
     assert move is not None
     assert move.retired.retired
     assert landed(state, move) == "live send m=2 n=1 rotated:rotate"
@@ -211,9 +214,7 @@ def test_what_is_changed_while_a_step_is_under_way_stays(kind: str) -> None:
     state = machine(ABSENT if kind == "create" else Status.LIVE)
     state.put("m", b"2")
     step = (
-        next_move(state, NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False)
-        if kind == "move"
-        else next_step(state, NOW)
+        next_move(state, NOW, "new1", reason="rotate", arrived_late=False) if kind == "move" else next_step(state, NOW)
     )
     assert step is not None
     state.put("late", b"3")
@@ -232,7 +233,7 @@ def test_doubted_then_landed(kind: str, spares: tuple[str, ...]) -> None:
     state.put("m", b"2")
     step = next_step(state, NOW)
     if kind == "move":
-        step = next_move(state, NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False)
+        step = next_move(state, NOW, "new1", reason="rotate", arrived_late=False)
     assert isinstance(step, Create | Move)
     state.doubted(step)
     spare = state.cookie.spare
@@ -286,7 +287,7 @@ def test_looked_again(record: SessionRecord | None, cookie: CookieAction) -> Non
 def test_could_not_look_again() -> None:
     """Both ways stay open (promise 9)."""
     state = machine(Status.LIVE)
-    landed(state, next_move(state, NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False))
+    landed(state, next_move(state, NOW, "new1", reason="rotate", arrived_late=False))
     assert state.place is not None
     state.cookie.could_not_look_again(state.place)
     assert told(state) == "live next-send n=1 rotated:rotate"
@@ -302,7 +303,7 @@ def test_move_of_a_session_that_another_request_rotated(grace: float, late: bool
     """Without grace it lost; by the clock there is nothing left to do; who came late anyway rotates what is there."""
     state = machine(Status.LIVE)
     state.refreshed(handle_of(OTHER), LIVE_RECORD, NOW)
-    said = outcome(lambda: next_move(state, NOW, "new1", grace=grace, owner=None, reason="rotate", arrived_late=late))
+    said = outcome(lambda: next_move(state, NOW, "new1", grace=grace, reason="rotate", arrived_late=late))
     if late:
         assert said == "move other to new1 v5 ada +1100 {n=1}: rotate"
     else:
@@ -405,7 +406,7 @@ def test_put_all_again() -> None:
 def test_nothing_shows_an_identifier() -> None:
     """Not even the parts of the machine in a traceback (promise 10)."""
     state = machine(Status.LIVE)
-    move = next_move(state, NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False)
+    move = next_move(state, NOW, "new1", reason="rotate", arrived_late=False)
     create = start(machine(ABSENT), NOW, reason="bind")
     shown = f"{state!r} {state.place!r} {sighting('secret')!r} {move!r} {create!r} {state.news!r}"
     assert "new1" not in shown
