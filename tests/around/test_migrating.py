@@ -13,7 +13,9 @@ from aiohttp_spry_session import AdapterError, MemorySessionAdapter, SessionAdap
 from aiohttp_spry_session.adapters.migrating import MigratingAdapter
 from aiohttp_spry_session.adapters.migrating.marks import grave_of, husk, is_husk, is_moved, moved, moving, seen
 from aiohttp_spry_session.adapters.wrapping import WrappingAdapter
+from aiohttp_spry_session.cli.copying import copy
 from aiohttp_spry_session.record import retire
+from aiohttp_spry_session.store.guard import GuardedStore
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 
 from ..minimal import MinimalAdapter
@@ -213,6 +215,23 @@ async def test_everything_has_moved(stores: Stores, record: SessionRecord, caplo
     for _ in range(2):
         await stores.adapter.purge()
     assert caplog.messages == ["every session has moved: the old store holds none any more"]
+
+
+async def test_a_copy_beside_a_site_that_moves(stores: Stores, record: SessionRecord, clock: FakeClock) -> None:
+    """What the command line copies is what the site would move, on its way too; the rest is then marked as moved."""
+    sessions = {handle: replace(record, payload=handle.encode()) for handle in ("there", "under way", "at the end")}
+    for handle, session in sessions.items():
+        await stores.old.create(handle, session)
+    for handle in ("under way", "at the end"):
+        await stores.old.update(handle, moving(sessions[handle]))
+    await stores.new.create("at the end", sessions["at the end"])
+    done = await copy(GuardedStore(stores.old, clock, None), GuardedStore(stores.new, clock, None), lambda number: None)
+    assert done == {"copied": 2, "kept": 1, "replaced": 0}
+    assert dict([pair async for pair in stores.new.scan()]) == sessions
+    assert await stores.adapter.move_all() == 3
+    assert await stores.old.count() == 0
+    assert await stores.adapter.destroy("there")
+    assert dict([pair async for pair in stores.adapter.scan()]).keys() == {"under way", "at the end"}
 
 
 async def test_a_process_that_does_not_move_says_nothing(stores: Stores, caplog: Any) -> None:

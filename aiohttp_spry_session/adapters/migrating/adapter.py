@@ -188,9 +188,11 @@ class MigratingAdapter(WrappingAdapter):
         :raises NotImplementedError: where the old adapter cannot list its sessions.
         """
         number = 0
-        async for handle, _ in self.old.scan():
+        async for handle, record in self.old.scan():
             place = await self._place(handle, move=True)
-            number += place is not None and place[0] is self.adapter and not place[1].retired
+            if place is not None and place[0] is self.adapter:
+                await self.old.update(handle, moved(record))  # where somebody copied it there, and left it here
+                number += not place[1].retired
         return number
 
     async def purge(self) -> int:
