@@ -149,6 +149,10 @@ async def test_a_move_that_was_cut_short(stores: Stores, record: SessionRecord, 
     await stores.adapter.update("a", replace(record, version=4, owner="bob"))
     assert not await stores.adapter.find("ada")
     assert set(await stores.adapter.find("bob")) == {"a"}
+    live = replace(record, version=5, owner="bob")
+    assert await stores.adapter.rotate("a", "b", live, retire(live, "b", now=clock()))
+    assert dict([pair async for pair in stores.adapter.scan()]) == {"b": live}
+    assert await stores.adapter.destroy("b")
     assert await stores.adapter.destroy("a")
     assert not await stores.adapter.find("ada")
     assert [pair async for pair in stores.adapter.scan()] == []
@@ -277,6 +281,11 @@ async def test_a_session_that_moves_while_it_is_looked_for(stores: Stores, recor
 
     new, old = stores.new.adapter, stores.old.adapter
     assert dict(await MigratingAdapter(new, Meanwhile(old)).find("ada")) == {"a": record}
+    await stores.old.create("c", record)
+    await stores.new.destroy("a")
+    await stores.old.destroy("a")
+    await stores.old.create("a", record)
+    assert set(await MigratingAdapter(Meanwhile(new), old).find("ada")) == {"a", "c"}
     await stores.old.create("b", record)
     await stores.new.destroy("a")
     await stores.old.destroy("a")
@@ -304,6 +313,22 @@ async def test_others_move_it_meanwhile(stores: Stores, record: SessionRecord, s
     else:
         assert await adapter.destroy("a") is True
         assert await stores.adapter.load("a") is None
+
+
+async def test_a_handle_that_is_free_again_at_once(stores: Stores, record: SessionRecord) -> None:
+    """What was in the way of a new record has expired when it is looked at: it is tried again."""
+
+    class Late(WrappingAdapter):
+        refused = False
+
+        async def create(self, handle: str, record: SessionRecord) -> bool:
+            if not self.refused:
+                self.refused = True
+                return False
+            return await super().create(handle, record)
+
+    assert await MigratingAdapter(Late(stores.new), stores.old).create("a", record) is True
+    assert await stores.new.load("a") == record
 
 
 def test_a_store_with_itself_is_refused() -> None:
