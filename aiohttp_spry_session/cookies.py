@@ -109,6 +109,11 @@ class CookieWriter:
         # A browser takes a removal only with the attributes of the cookie that it removes.
         self._removal = f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
 
+    @property
+    def attributes(self) -> str:
+        """All but the lifetime, as they stand in a ``Set-Cookie`` header."""
+        return self._attributes.removeprefix("; ")
+
     def named(self, name: str) -> CookieWriter:
         """Return the writer of another cookie with the same attributes."""
         return CookieWriter(name=name, **self._options)

@@ -55,6 +55,7 @@ _NAMES = {
     "last_used_at": "u",
     "device": "d",
     "binding": "b",
+    "bound_at": "k",
     "version": "v",
     "unknown": "?",
 }
@@ -79,7 +80,9 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, rename=_NAMES):
     device: dict[str, str] | None = None
     """Not to be changed."""
     binding: bytes | None = None
-    """Of the device; opaque."""
+    """To the device; opaque."""
+    bound_at: float | None = None
+    """When the device's key was registered; ``None`` also while it is only offered."""
     version: int = _VERSION
     """Of whoever wrote them last, or before with fields that nobody since knew."""
     unknown: dict[str, Raw] | None = None

@@ -21,6 +21,7 @@ from .answers import (
     may_have_left,
 )
 from .carriers import CookieCarrier, HeaderCarrier, add_vary
+from .cohort import Cohort
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
@@ -28,6 +29,7 @@ from .request.state import SessionState
 from .request.status import UNLOADED
 from .request_key import NamedKey
 from .session import Session
+from .watch.alive import close_all
 
 __all__ = ["get_session", "managers_of", "session_middleware", "setup"]
 
@@ -70,6 +72,7 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
     app.middlewares.append(cycle.middleware)
     app.on_response_prepare.append(cycle.on_response_prepare)
     app.cleanup_ctx.append(cycle.run_adapter)
+    app.on_shutdown.append(cycle.close_sockets)
 
 
 def session_middleware(manager: SessionManager, *, key: str = "session") -> Middleware:
@@ -120,6 +123,7 @@ class _Cycle:
         self._vary = "Cookie" if manager.header is None else f"Cookie, {manager.header}"
         self._rolling = manager.rolling if callable(manager.rolling) else None
         self._hooked = hooked
+        self._cohort = Cohort()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -167,6 +171,8 @@ class _Cycle:
             state.rolling = bool(self._rolling(request))
         if not self._hooked:
             state.has_left = partial(has_left, request.writer)
+        if self._requests.companions is not None:
+            state.companion = self._requests.companions(request)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -212,8 +218,11 @@ class _Cycle:
         """
         sessions = _SESSIONS.get(ref(request.writer))
         state = None if sessions is None else sessions.get(self._manager)
-        if state is None:
+        if sessions is None or state is None:
             return
+        if not state.cookie.writes and not state.headers_sent and len(sessions) == 1:
+            # Not between a commit and its cookie (promise 5), which another session's may be; and once a response.
+            await self._cohort.gather()
         state.headers_sent = False
         if state.dirty or state.busy or state.cookie.writes:
             try:
@@ -233,6 +242,8 @@ class _Cycle:
             add_vary(response.headers, self._vary)
         carrier = self._header if state.by_header and self._header is not None else self._cookies
         carrier.write(response, state)
+        if state.companion is not None:
+            state.companion.leaving(state, response.headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""
@@ -245,6 +256,10 @@ class _Cycle:
             purging.cancel()
             await asyncio.gather(purging, return_exceptions=True)
             await self._manager.close()
+
+    async def close_sockets(self, app: web.Application) -> None:
+        """Close the sockets that a session keeps open: the application stops."""
+        await close_all(self._driver.watcher)
 
     async def _purge(self) -> None:
         while True:

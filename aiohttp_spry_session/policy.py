@@ -66,6 +66,13 @@ class Policy:
             return True
         return own is UNSET or (own is not None and record.created_at + own <= now)
 
+    def last_end(self, record: SessionRecord) -> float | None:
+        """When the session will end, at the latest, unless it is renewed."""
+        ends = [] if record.expires_at is None else [record.expires_at]
+        if self.max_lifetime is not None and facts_of(record.payload, record.created_at).max_lifetime is UNSET:
+            ends.append(record.created_at + self.max_lifetime)
+        return min(ends, default=None)
+
     def rolls(self, record: SessionRecord, now: float, facts: Facts = NO_FACTS) -> bool:
         """Whether a use of the session now should renew it: past half of its lifetime, and it would gain from it."""
         expiration = self.expiration if facts.expiration is UNSET else facts.expiration

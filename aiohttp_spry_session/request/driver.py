@@ -17,10 +17,11 @@ from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..store.guard import GuardedStore
 from ..store.trails import MAX_ATTEMPTS, Trails
+from ..watch.watcher import Watcher
 from .landing import Landing
 from .lifecycle import Lifecycle
 from .look_up import LookUp
-from .plan import next_step
+from .plan import amended, next_step
 from .state import SessionState
 from .status import ABSENT, UNLOADED, CookieAction, LostError, Status
 from .view import merged
@@ -55,6 +56,8 @@ class Driver:
         self._landing = Landing(store, trails, identifiers, clock)
         self._lookup = LookUp(store, trails, self._landing, clock)
         self._lifecycle = Lifecycle(store, trails, self._landing, policy, identifiers, clock)
+        self.watcher = Watcher(store, trails, policy, clock)
+        """Ends what depends on a session, when that has ended."""
         self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
@@ -109,6 +112,13 @@ class Driver:
         await self.mutate(state, key, remove)
         return taken
 
+    async def amend(self, state: SessionState, change: Callable[[Facts], Facts]) -> None:
+        """Change facts of the session, atomically in the store, and nothing else; it is no use of the session.
+
+        The function gets the newest ones, again where another request was faster; what it raises comes out.
+        """
+        await self._in_turn(state, self._landing.land, lambda: amended(state, self._clock(), change))
+
     async def reload(self, state: SessionState) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""
         await self._in_turn(state, self._reload)
@@ -119,7 +129,8 @@ class Driver:
 
     async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
         """Give the session an owner, facts, a new identifier and a new beginning."""
-        await self._in_turn(state, self._lifecycle.bind, owner, facts)
+        with self.watcher.hold():
+            await self._in_turn(state, self._lifecycle.bind, owner, facts)
 
     async def confirm(self, state: SessionState, level: str | None) -> None:
         """Take note that the user proved again who they are, under a new identifier."""
@@ -133,7 +144,8 @@ class Driver:
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
-        await self._in_turn(state, self._lifecycle.destroy, regenerate=regenerate)
+        with self.watcher.hold():
+            await self._in_turn(state, self._lifecycle.destroy, regenerate=regenerate)
 
     # One task of a request at a time.
 
@@ -240,7 +252,7 @@ class Driver:
 
     async def _reload(self, state: SessionState) -> None:
         if state.status is Status.ENDED:
-            raise SessionEndedError("ended")
+            raise SessionEndedError(state.why_over())
         if state.status is Status.LIVE:
             await self._landing.refresh(state)
 

@@ -105,6 +105,8 @@ class Lifecycle:
     async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
         """Bind the session, or begin one: who has just proved who they are is never told to try again."""
         state.check_cookie_possible()
+        if state.companion is not None:
+            facts = replace(facts, binding=state.companion.offer(state))
         if self._limit is None:
             await self._bind(state, owner, facts)
             return

@@ -33,6 +33,8 @@ class LookUp:
         state.arrive(sightings, self._clock())
         if state.cookie.spares:
             await self._look_up_spares(state)
+        if state.companion is not None and state.place is not None:
+            state.companion.arrived(state, self._clock())
 
     async def look_up_handle(self, state: SessionState, handle: str) -> None:
         """Ask the store for a session by its handle, wherever a rotation has taken it."""

@@ -70,6 +70,18 @@ class Trails:
             handles.append(successor.handle)
         return handles
 
+    async def newest(self, handle: str) -> tuple[str, SessionRecord | None]:
+        """Return where all rotations since have taken a session: handle and live record, or ``None``: it has ended."""
+        for _ in range(MAX_ROTATIONS):
+            record = await self._store.load(handle)
+            if record is None or not record.retired:
+                return handle, record
+            successor = _next(record)
+            if successor is None:
+                break
+            handle = successor.handle
+        return handle, None
+
     async def end(self, handle: str, known: SessionRecord | None = None) -> Ended | None:
         """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
 

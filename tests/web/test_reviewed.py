@@ -16,6 +16,7 @@ from aiohttp_spry_session import (
     get_session,
     setup,
 )
+from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FaultyAdapter
 
 from ..minimal import MinimalAdapter
@@ -218,6 +219,20 @@ async def test_task_that_sets_while_the_headers_wait_for_a_renewal(serve, manage
     await (await client.get("/renew", headers=headers)).read()
     await asyncio.gather(*tasks)
     assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "b": 2}
+
+
+async def test_receiver_that_uses_the_session_before_the_headers_leave(serve, manager):
+    """What it sets is stored with the response that is about to leave (promise 1)."""
+
+    async def receive(event: SessionEvent) -> None:
+        assert event.request is not None
+        await get_session(event.request).set("seen", event.handle)
+
+    manager.on_created.append(receive)
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write?n=1")).headers)
+    seen = await (await client.get("/read", headers=sending(identifier))).json()
+    assert seen == {"n": 1, "seen": handle_of(identifier)}
 
 
 async def test_task_that_never_stops_setting_holds_up_no_response_for_ever(serve, manager, store, caplog):
