@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8080
 STORE ?= sqlite:///demo.db
+HTTPS ?=
 PYTEST_ARGS ?=
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests
@@ -24,11 +25,11 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
-DEMO := $(VENV)/.installed-demo,redis,postgres
-TEST := $(VENV)/.installed-test,e2e,demo,redis,postgres
+DEMO := $(VENV)/.installed-demo,dbsc,redis,postgres
+TEST := $(VENV)/.installed-test,e2e,demo,dbsc,redis,postgres
 
-demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another)
-	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)'
+demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another; HTTPS=1)
+	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)' $(if $(HTTPS),--https)
 
 test: $(TEST) ## run the tests, with the coverage gate
 	$(BIN)/python -m pytest -m 'not long' --cov --cov-report=term --cov-fail-under=100 $(PYTEST_ARGS)
@@ -54,6 +55,8 @@ lint: $(VENV)/.installed-lint ## check style and formatting
 types: $(TEST) $(VENV)/.installed-lint ## check types
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/ty check --python $(BIN)/python tests/typing/checks.py
+	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
 docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

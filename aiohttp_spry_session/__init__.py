@@ -2,6 +2,7 @@
 
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
+from .adapters.observed import StoreCall
 from .adapters.sqlite import SQLiteSessionAdapter
 from .codec import Codec, JSONCodec
 from .events import SessionEvent
@@ -14,6 +15,7 @@ from .exceptions import (
     SessionNotLoadedError,
     SessionTooLargeError,
     SessionValueError,
+    TooManySessionsError,
 )
 from .identifiers import generate_identifier
 from .keys import SessionKey
@@ -45,6 +47,8 @@ __all__ = [
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "StoreCall",
+    "TooManySessionsError",
     "adapter_from_url",
     "generate_identifier",
     "get_session",

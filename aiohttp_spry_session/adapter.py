@@ -106,6 +106,15 @@ class SessionAdapter(abc.ABC):
             await self.destroy(new)
         return rotated
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether :meth:`rotate` does all or nothing, whatever fails meanwhile; the default takes two steps: ``False``.
+
+        Where it does not, who comes back after a rotation of unknown outcome goes on under the new identifier only as
+        long as the old one's retired record says so (for 60 seconds, or the grace): nothing that was ended comes back.
+        """
+        return type(self).rotate is not SessionAdapter.rotate
+
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records by their handles.
 
@@ -114,6 +123,38 @@ class SessionAdapter(abc.ABC):
         raise NotImplementedError(
             f"{type(self).__name__} keeps no index of owners: it has to implement find() for "
             "SessionManager.find() and revoke_owner() to work"
+        )
+
+    @property
+    def finds_owners(self) -> bool:
+        """Whether :meth:`find` can be asked."""
+        return type(self).find is not SessionAdapter.find
+
+    def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return an asynchronous iterator of all live records with their handles, in any order.
+
+        A record that is there from the beginning to the end comes, and no handle comes twice, whatever else changes
+        meanwhile; what was created, rotated or ended since it began may come or not. It works in steps that hold up no
+        other operation, in bounded memory, and holds nothing of the store between two of them: whoever stops half-way
+        leaves nothing behind. A record that cannot be read is left out.
+
+        :raises NotImplementedError: where the adapter cannot, as this default.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot list its sessions: it has to implement scan() for "
+            "SessionManager.sessions() and revoke_all() to work"
+        )
+
+    async def count(self) -> int:
+        """Return how many live records there are, counted in steps that hold up no other operation.
+
+        A record that cannot be read may be counted: nobody looks into them.
+
+        :raises NotImplementedError: where the adapter cannot, as this default.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot count its sessions: it has to implement count() for "
+            "SessionManager.count() to work"
         )
 
     def hints(self) -> AsyncIterator[str | None]:

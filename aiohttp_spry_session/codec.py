@@ -16,7 +16,20 @@ from zlib import crc32
 
 import msgspec
 
-__all__ = ["Codec", "JSONCodec", "entry_size", "pack", "packed_size", "read_codec", "unpack"]
+from .facts import FACTS_KEY, NO_FACTS, Facts, decode_facts, encode_facts
+
+__all__ = [
+    "Codec",
+    "JSONCodec",
+    "entry_size",
+    "facts_of",
+    "has_facts",
+    "pack",
+    "packed_size",
+    "read_codec",
+    "unpack",
+    "unpack_session",
+]
 
 _MAX_DEPTH = 64
 _KEPT = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
@@ -86,6 +99,8 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+_FACTS_MARK = FACTS_KEY.encode()
+_FACTS_END = _header.size + 5 + 1 + len(_FACTS_MARK)  # they come first; the headers of map and key before them
 
 
 @lru_cache(maxsize=512)
@@ -93,14 +108,21 @@ def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type)
 
 
-def pack(values: dict[str, bytes]) -> bytes:
-    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map."""
+def pack(values: dict[str, bytes], facts: Facts = NO_FACTS) -> bytes:
+    """Return a session's payload: a format byte, a checksum, and its keys and encoded values as a MessagePack map.
+
+    Facts are one entry of the map; without any it is, byte for byte, what version 1.0 wrote.
+    """
+    if FACTS_KEY in values:
+        raise ValueError(f"a session key must not be {FACTS_KEY!r}")
+    if facts is not NO_FACTS and (data := encode_facts(facts)):
+        values = {FACTS_KEY: data, **values}
     body = _pack(values)
     return _header.pack(_FORMAT, crc32(body)) + body
 
 
 def packed_size(count: int, entries: int) -> int:
-    """Return the length of the payload of so many entries, whose sizes add up to ``entries``."""
+    """Return the length of the payload of so many entries, whose sizes add up to ``entries``; without facts."""
     return _header.size + (1 if count < 16 else 3 if count < 65536 else 5) + entries
 
 
@@ -117,10 +139,34 @@ def entry_size(key: str, value: bytes) -> int:
 
 def unpack(payload: bytes) -> dict[str, bytes]:
     """Return the encoded values of a payload; ``ValueError`` for anything that :func:`pack` did not write."""
+    return unpack_session(payload, -math.inf)[0]
+
+
+def unpack_session(payload: bytes, created_at: float) -> tuple[dict[str, bytes], Facts, int]:
+    """Return the encoded values of a payload, the facts, and its length without them; ``ValueError`` as above.
+
+    ``created_at`` is the record's: facts of a sign-in before it do not hold.
+    """
     body = payload[_header.size :]
     if len(payload) < _header.size or _header.unpack_from(payload) != (_FORMAT, crc32(body)):
         raise ValueError("not a session's payload, or damaged")
-    return _unpack(body)
+    values = _unpack(body)
+    data = values.pop(FACTS_KEY, None)
+    if data is None:
+        return values, NO_FACTS, len(payload)
+    count = len(values)
+    size = len(payload) - entry_size(FACTS_KEY, data) - packed_size(count + 1, 0) + packed_size(count, 0)
+    return values, decode_facts(data, created_at), size
+
+
+def facts_of(payload: bytes, created_at: float) -> Facts:
+    """Return the facts alone; ``ValueError`` as above."""
+    return unpack_session(payload, created_at)[1] if has_facts(payload) else NO_FACTS
+
+
+def has_facts(payload: bytes) -> bool:
+    """Return whether there may be facts in a payload that :func:`pack` wrote: fast, and never wrong where there are."""
+    return payload.find(_FACTS_MARK, 0, _FACTS_END) > 0
 
 
 def _check_exact(value: Any) -> bool:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import inspect
 import logging
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiosignal import Signal
 
-__all__ = ["EventName", "Events", "SessionEvent"]
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["EventName", "Events", "SessionEvent", "call_receivers"]
 
 logger = logging.getLogger("aiohttp_spry_session")
 
-EventName = Literal["created", "renewed", "rotated", "destroyed", "rejected"]
+EventName = Literal["created", "renewed", "rotated", "destroyed", "rejected", "device_bound"]
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEvent:
     """One thing that happened to one session.
 
-    ``handle`` names the session (after a rotation: the new one), never the secret; ``owner`` is known where the
-    session was. ``reason`` says why:
+    ``handle`` names the session (after a rotation: the new one, and ``previous`` the one before), never the secret;
+    ``owner`` is known where the session was. ``request`` is that in which it happened; ``None`` outside of requests.
+    ``reason`` says why:
 
     - created: ``started``, ``bind`` or ``destroy`` (the empty session that follows a destroyed one)
     - renewed: ``renew`` or ``rolling``
-    - rotated: ``rotate`` or ``bind``
-    - destroyed: ``destroy`` (by a request) or ``revoke``
+    - rotated: ``rotate``, ``bind``, ``confirm`` or ``limit`` (a ``bind`` that was one too many lost its owner again)
+    - destroyed: ``destroy`` or ``bind`` (by a request), ``revoke``, or ``limit`` (the owner has newer ones enough)
     - rejected: an identifier that was not accepted, ``malformed``, ``unknown`` (never issued, expired or ended),
       ``retired`` (rotated away), ``corrupt`` or ``ambiguous`` (several live sessions in one request); or changes
       that were dropped because their session was ``ended``, ``expired``, ``rotated`` or ``retired`` or ``corrupt``
@@ -36,6 +40,8 @@ class SessionEvent:
     handle: str
     owner: str | None = None
     reason: str | None = None
+    previous: str | None = None
+    request: web.Request | None = field(default=None, compare=False)
 
 
 class Events:
@@ -48,16 +54,29 @@ class Events:
         self.destroyed: Signal[SessionEvent] = Signal(owner)
         self.rejected: Signal[SessionEvent] = Signal(owner)
 
-    async def emit(self, name: EventName, handle: str, owner: str | None = None, *, reason: str) -> None:
-        """Call the signal's receivers, one after the other; one that raises is logged (CVE-2021-34428)."""
+    async def emit(
+        self,
+        name: EventName,
+        handle: str,
+        owner: str | None = None,
+        *,
+        reason: str,
+        previous: str | None = None,
+        request: Any = None,
+    ) -> None:
+        """Call the signal's receivers."""
         receivers: Signal[SessionEvent] = getattr(self, name)
         if not receivers:
             return
-        event = SessionEvent(name, handle, owner, reason)
-        for receiver in receivers:
-            try:
-                outcome: object = receiver(event)
-                if inspect.isawaitable(outcome):  # a plain function is a receiver too
-                    await outcome
-            except Exception:
-                logger.exception("a receiver of on_%s failed", name)
+        await call_receivers(receivers, SessionEvent(name, handle, owner, reason, previous, request))
+
+
+async def call_receivers(receivers: Signal[SessionEvent], event: SessionEvent) -> None:
+    """Call receivers, one after the other; one that raises is logged, and stops nothing (CVE-2021-34428)."""
+    for receiver in receivers:
+        try:
+            outcome: object = receiver(event)
+            if inspect.isawaitable(outcome):  # a plain function is a receiver too
+                await outcome
+        except Exception:
+            logger.exception("a receiver of on_%s failed", event.name)

@@ -25,6 +25,7 @@ __all__ = [
     "SessionNotLoadedError",
     "SessionTooLargeError",
     "SessionValueError",
+    "TooManySessionsError",
 ]
 
 
@@ -76,6 +77,14 @@ class SessionEndedError(SessionError):
             "the client has to come back with the cookie that it holds by then"
         )
         self.reason = reason
+
+
+class TooManySessionsError(SessionError):
+    """The owner has ``max_sessions`` live sessions already, and ``when_full`` is ``"refuse"``; answered 409."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"the owner has {most} live {'session' if most == 1 else 'sessions'} already: end one first")
+        self.most = most
 
 
 class ConflictError(SessionError):

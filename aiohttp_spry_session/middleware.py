@@ -7,16 +7,26 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from weakref import ReferenceType, ref
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
 from aiohttp.typedefs import Handler, Middleware
 
-from .cookies import add_vary_cookie, read_cookie
+from .answers import (
+    ConflictAnswer,
+    UnavailableAnswer,
+    answer_instead,
+    answer_to,
+    forget_framing,
+    has_left,
+    may_have_left,
+)
+from .carriers import CookieCarrier, HeaderCarrier, add_vary
+from .cohort import Cohort
 from .events import logger
-from .exceptions import AdapterError, ConflictError, SessionEndedError, SessionError
+from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
-from .request.state import KEEP, UNLOADED, CookieAction, SessionState
+from .request.state import SessionState
+from .request.status import UNLOADED
 from .request_key import NamedKey
 from .session import Session
 from .watch.alive import close_all
@@ -108,7 +118,12 @@ class _Cycle:
         self._key = NamedKey(key)
         self._requests = requests_of(manager)
         self._driver = self._requests.driver
+        self._cookies = CookieCarrier(self._requests, hooked=hooked)
+        self._header = None if manager.header is None else HeaderCarrier(manager.header)
+        self._vary = "Cookie" if manager.header is None else f"Cookie, {manager.header}"
+        self._rolling = manager.rolling if callable(manager.rolling) else None
         self._hooked = hooked
+        self._cohort = Cohort()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -132,7 +147,7 @@ class _Cycle:
                 response = await handler(request)
             finally:
                 # Where a later hook failed, or another part of ``prepare``, the response that had its hook never left.
-                state.headers_sent = state.headers_sent and _may_have_left(request.writer)
+                state.headers_sent = state.headers_sent and may_have_left(request.writer)
             await self._finish(state, response)
         except BaseException as error:
             raised = await self._settle(request, state, error)
@@ -146,16 +161,18 @@ class _Cycle:
         return response
 
     def _begin(self, request: web.Request) -> SessionState:
-        headers = request.headers.getall(hdrs.COOKIE, ())
-        name = self._manager.name
-        if not headers:
-            state = self._driver.begin(())
-        elif any("-next" in header for header in headers):
-            state = self._driver.begin(read_cookie(headers, name), read_cookie(headers, self._requests.spares.name))
-        else:
-            state = self._driver.begin(read_cookie(headers, name))
+        header = self._header
+        by_header = header is not None and header.is_in(request)
+        presented, spares = header.read(request) if header is not None and by_header else self._cookies.read(request)
+        state = self._driver.begin(presented, spares)
+        state.by_header = by_header
+        state.request = ref(request)
+        if self._rolling is not None:
+            state.rolling = bool(self._rolling(request))
         if not self._hooked:
-            state.has_left = partial(_has_left, request.writer)
+            state.has_left = partial(has_left, request.writer)
+        if self._requests.companions is not None:
+            state.companion = self._requests.companions(request)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -166,17 +183,17 @@ class _Cycle:
         if self._hooked or not isinstance(response, web.StreamResponse) or response.prepared:
             if state.dirty and (state.has_changes or state.headers_sent or not self._hooked):
                 await self._driver.commit(state)
-        elif state.dirty or state.cookie is not KEEP or state.spare_cookie is not KEEP:
+        elif state.dirty or state.cookie.writes:
             await self._driver.leave(state, partial(self._write_headers, response, state))
         elif state.used:
-            add_vary_cookie(response.headers)
+            add_vary(response.headers, self._vary)
 
     async def _settle(self, request: web.Request, state: SessionState, error: BaseException) -> BaseException:
         """Commit what the handler did before it raised a response, or discard it (promise 8); return what to raise.
 
         A failure of the session itself becomes a response, unless another one's headers have left.
         """
-        if isinstance(error, web.HTTPException) and not isinstance(error, _Ended | _Unavailable):
+        if isinstance(error, web.HTTPException) and not isinstance(error, ConflictAnswer | UnavailableAnswer):
             try:
                 await self._finish(state, error)
             except BaseException as failure:  # noqa: BLE001 - raised by the caller
@@ -189,7 +206,7 @@ class _Cycle:
             logger.error("%s %s: %s", request.method, request.rel_url.raw_path, error)
         if state.headers_sent and self._hooked:
             return error
-        answer = _answer_to(error)
+        answer = answer_to(error)
         if not self._hooked and isinstance(answer, web.HTTPException):
             self._write_headers(answer, state)
         return answer
@@ -201,40 +218,32 @@ class _Cycle:
         """
         sessions = _SESSIONS.get(ref(request.writer))
         state = None if sessions is None else sessions.get(self._manager)
-        if state is None:
+        if sessions is None or state is None:
             return
+        if not state.cookie.writes and not state.headers_sent and len(sessions) == 1:
+            # Not between a commit and its cookie (promise 5), which another session's may be; and once a response.
+            await self._cohort.gather()
         state.headers_sent = False
-        if state.dirty or state.busy or state.cookie is not KEEP or state.spare_cookie is not KEEP:
+        if state.dirty or state.busy or state.cookie.writes:
             try:
                 await self._driver.leave(state, partial(self._write_headers, response, state))
             except BaseException as error:
                 state.discard()
-                _forget_framing(request.writer)
+                forget_framing(request.writer)
                 if state.handled and isinstance(error, AdapterError | ConflictError):
-                    await _answer_instead(request, error)
+                    await answer_instead(request, error)
                 raise
         elif state.used:
-            add_vary_cookie(response.headers)
+            add_vary(response.headers, self._vary)
         state.headers_sent = True
 
     def _write_headers(self, response: web.StreamResponse, state: SessionState) -> None:
-        headers = response.headers
         if state.used:
-            add_vary_cookie(headers)
-        requests, place, spare = self._requests, state.place, state.spare
-        if state.spare_cookie is CookieAction.SEND and spare is not None:
-            requests.spares.write(headers, spare.identifier, max_age=requests.max_age(spare))
-        elif state.spare_cookie is CookieAction.EXPIRE:
-            requests.spares.remove(headers)
-        if state.cookie is KEEP:
-            return
-        if not self._hooked:
-            # One that the handler set becomes a header only when the response is prepared.
-            response.cookies.pop(self._manager.name, None)
-        if state.cookie is CookieAction.SEND and place is not None:
-            requests.cookies.write(headers, place.identifier, max_age=requests.max_age(place))
-        else:
-            requests.cookies.remove(headers)
+            add_vary(response.headers, self._vary)
+        carrier = self._header if state.by_header and self._header is not None else self._cookies
+        carrier.write(response, state)
+        if state.companion is not None:
+            state.companion.leaving(state, response.headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""
@@ -274,55 +283,3 @@ def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None
                     "application around it has too: give each its own name, or set one manager up on both"
                 )
         _check_names(inner, taken)
-
-
-def _answer_to(error: BaseException) -> BaseException:
-    """Return the response that stands for an exception, or the exception itself where none does."""
-    if isinstance(error, SessionEndedError):
-        return _Ended(text="The session has ended. Please try again.")
-    if isinstance(error, AdapterError | ConflictError):
-        return _unavailable()
-    return error
-
-
-class _Ended(web.HTTPConflict):
-    """The answer to a ``SessionEndedError``: to another manager on the way a failure, no response of the handler."""
-
-
-class _Unavailable(web.HTTPServiceUnavailable):
-    """The answer where the store failed; likewise."""
-
-
-def _unavailable() -> web.HTTPServiceUnavailable:
-    return _Unavailable(text="Sessions are not available at the moment.", headers={"Retry-After": "1"})
-
-
-async def _answer_instead(request: web.Request, error: Exception) -> None:
-    """Send a 503 in place of the response that is being prepared: what is raised there only drops the connection.
-
-    :raises ConnectionResetError: when that is done, which aiohttp takes for a client that is gone.
-    """
-    answer = _unavailable()
-    answer.force_close()
-    await answer.prepare(request)
-    await answer.write_eof()
-    raise ConnectionResetError("the session could not be stored: 503 was sent in place of the response") from error
-
-
-def _has_left(writer: AbstractStreamWriter) -> bool:
-    """Whether the headers of a response are written, sent or not."""
-    if not isinstance(writer, StreamWriter):
-        return False
-    return writer.output_size > 0 or writer._headers_buf is not None  # noqa: SLF001 - nothing public tells
-
-
-def _may_have_left(writer: AbstractStreamWriter) -> bool:
-    """Whether headers that were about to leave did, as far as anybody knows."""
-    return not isinstance(writer, StreamWriter) or _has_left(writer)
-
-
-def _forget_framing(writer: AbstractStreamWriter) -> None:
-    """Undo what aiohttp set up for the body of a response that does not leave: another response will go its way."""
-    if isinstance(writer, StreamWriter):
-        writer.chunked = False
-        writer._compress = None  # noqa: SLF001 - there is no public way back

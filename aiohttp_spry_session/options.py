@@ -6,8 +6,19 @@ A wrong one is a ``ValueError`` that says what is allowed. Those of the cookie a
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypeVar
 
-__all__ = ["MAX_LIFETIME_SECONDS", "read_flag", "read_lifetime", "read_max_bytes", "read_timeout"]
+__all__ = [
+    "MAX_LIFETIME_SECONDS",
+    "read_flag",
+    "read_lifetime",
+    "read_max_bytes",
+    "read_max_sessions",
+    "read_timeout",
+    "read_when_full",
+]
+
+T = TypeVar("T")
 
 MAX_LIFETIME_SECONDS = 400 * 24 * 60 * 60
 """Browsers keep no cookie for longer (RFC 6265bis, 5.5)."""
@@ -30,6 +41,20 @@ def read_max_bytes(value: int | None) -> int | None:
     """Check the option ``max_bytes``."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ValueError(f"max_bytes must be a whole number above 0, or None for no limit, not {value!r}")
+    return value
+
+
+def read_max_sessions(value: int | None) -> int | None:
+    """Check the option ``max_sessions``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"max_sessions must be a whole number above 0, or None for no limit, not {value!r}")
+    return value
+
+
+def read_when_full(value: T) -> T:
+    """Check the option ``when_full``."""
+    if value not in ("end-oldest", "refuse"):
+        raise ValueError(f"when_full must be 'end-oldest' or 'refuse', not {value!r}")
     return value
 
 

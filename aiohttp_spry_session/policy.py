@@ -5,11 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
+from msgspec import UNSET
+
+from .codec import facts_of
+from .facts import NO_FACTS, Facts, last_used_at
 from .options import MAX_LIFETIME_SECONDS
 from .record import SessionRecord, latest
 
-__all__ = ["Policy", "to_datetime"]
+__all__ = ["Policy", "WhenFull", "to_datetime"]
+
+WhenFull = Literal["end-oldest", "refuse"]
+"""What happens to a ``bind`` of an owner who has ``max_sessions`` already."""
 
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -25,50 +33,69 @@ class Policy:
     autostart: bool
     persistent: bool
     max_bytes: int | None
+    track_use: float | None = None
+    max_sessions: int | None = None
+    when_full: WhenFull = "end-oldest"
 
-    def end(self, created_at: float, now: float) -> float | None:
-        """When a session that is started or renewed now will end."""
-        ends = []
-        if self.expiration is not None:
-            ends.append(now + self.expiration)
-        if self.max_lifetime is not None:
-            ends.append(created_at + self.max_lifetime)
-        return min(ends, default=None)
+    def end(self, created_at: float, now: float, facts: Facts = NO_FACTS) -> float | None:
+        """When a session that is started or renewed now will end; its own lifetimes go before the options."""
+        expiration = self.expiration if facts.expiration is UNSET else facts.expiration
+        max_lifetime = self.max_lifetime if facts.max_lifetime is UNSET else facts.max_lifetime
+        end = None if expiration is None else now + expiration
+        if max_lifetime is not None:
+            limit = created_at + max_lifetime
+            end = limit if end is None else min(end, limit)
+        return end
 
-    def renewed_end(self, record: SessionRecord, now: float) -> float | None:
+    def renewed_end(self, record: SessionRecord, now: float, facts: Facts = NO_FACTS) -> float | None:
         """When a renewed session will end: never earlier than before."""
-        return latest(record.expires_at, self.end(record.created_at, now))
+        return latest(record.expires_at, self.end(record.created_at, now, facts))
 
     def is_over(self, record: SessionRecord, now: float) -> bool:
-        """Whether the session has come to either of its ends (ASVS 7.3.1, 7.3.2)."""
+        """Whether the session has come to either of its ends (ASVS 7.3.1, 7.3.2).
+
+        A ``max_lifetime`` that was lowered holds for sessions from before, but for those that have their own.
+        """
         if record.expires_at is not None and record.expires_at <= now:
             return True
-        return self.max_lifetime is not None and record.created_at + self.max_lifetime <= now
+        if self.max_lifetime is None or record.created_at + self.max_lifetime > now:
+            return False
+        try:
+            own = facts_of(record.payload, record.created_at).max_lifetime
+        except ValueError:
+            return True
+        return own is UNSET or (own is not None and record.created_at + own <= now)
 
     def last_end(self, record: SessionRecord) -> float | None:
         """When the session will end, at the latest, unless it is renewed."""
         ends = [] if record.expires_at is None else [record.expires_at]
-        if self.max_lifetime is not None:
+        if self.max_lifetime is not None and facts_of(record.payload, record.created_at).max_lifetime is UNSET:
             ends.append(record.created_at + self.max_lifetime)
         return min(ends, default=None)
 
-    def rolls(self, record: SessionRecord, now: float) -> bool:
+    def rolls(self, record: SessionRecord, now: float, facts: Facts = NO_FACTS) -> bool:
         """Whether a use of the session now should renew it: past half of its lifetime, and it would gain from it."""
-        if not self.rolling or self.expiration is None or record.expires_at is None:
+        expiration = self.expiration if facts.expiration is UNSET else facts.expiration
+        if not self.rolling or expiration is None or record.expires_at is None:
             return False
-        if record.expires_at - now >= self.expiration / 2:
+        if record.expires_at - now >= expiration / 2:
             return False
-        renewed = self.end(record.created_at, now)
+        renewed = self.end(record.created_at, now, facts)
         return renewed is None or renewed > record.expires_at
 
-    def max_age(self, expires_at: float | None, now: float) -> int | None:
+    def is_use_due(self, facts: Facts, created_at: float, now: float) -> bool:
+        """Whether a use of the session now is to be stored, though nothing else is."""
+        return self.track_use is not None and last_used_at(facts, created_at) + self.track_use <= now
+
+    def max_age(self, record: SessionRecord, now: float) -> int | None:
         """The cookie's ``Max-Age`` in seconds, within what browsers accept; ``None`` for a browser-session cookie."""
-        if not self.persistent:
+        persistent = facts_of(record.payload, record.created_at).persistent
+        if not (self.persistent if persistent is None else persistent):
             return None
-        if expires_at is None:
+        if record.expires_at is None:
             return MAX_LIFETIME_SECONDS
         # In this order of arguments even a clock that went to infinity leaves a usable figure.
-        return math.ceil(min(MAX_LIFETIME_SECONDS, max(1, expires_at - now)))
+        return math.ceil(min(MAX_LIFETIME_SECONDS, max(1, record.expires_at - now)))
 
 
 def to_datetime(seconds: float) -> datetime:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
+from msgspec import UNSET, UnsetType
+
 from .codec import Codec
 from .exceptions import SessionEndedError, SessionNotLoadedError, SessionValueError
-from .keys import SessionKey, key_name
+from .facts import authenticated_at, read_facts, read_level
+from .keys import SessionKey, TypedKey, TypeForm, key_name
 from .options import read_lifetime
 from .policy import to_datetime
+from .request.companion import Companion
 from .request.driver import Driver, check_loaded
-from .request.state import ABSENT, UNLOADED, SessionState
+from .request.state import SessionState
+from .request.status import ABSENT, UNLOADED
 from .watch.alive import Alive, Socket
 
-__all__ = ["Session", "check_owner", "handle_to_keep"]
+__all__ = ["Session", "check_owner", "companion_of", "handle_to_keep"]
 
 T = TypeVar("T")
 D = TypeVar("D")
-N = TypeVar("N", int, float)
+R = TypeVar("R")
+V = TypeVar("V")
+
+_AS_THEY_ARE = frozenset({str, int, float, bool})
+"""Types of keys whose values need no second look."""
 
 
 class Session:
@@ -87,23 +96,60 @@ class Session:
         record = self._loaded().record
         return None if record is None else record.owner
 
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When it was used before this request, in UTC, as exactly as ``track_use`` says; ``None`` for no session."""
+        state = self._loaded()
+        return None if state.place is None or state.last_used_at is None else to_datetime(state.last_used_at)
+
+    @property
+    def authenticated_at(self) -> datetime | None:
+        """When its user last proved who they are (:meth:`bind`, :meth:`confirm`), in UTC; ``None`` without an owner."""
+        seconds = self._authenticated_at()
+        return None if seconds is None else to_datetime(seconds)
+
+    @property
+    def level(self) -> str | None:
+        """How its user proved who they are, as told to :meth:`bind` or :meth:`confirm`."""
+        return self._loaded().view.facts.level
+
+    @property
+    def device(self) -> dict[str, str] | None:
+        """A copy of what :meth:`bind` was told of the device; ``None`` where that was nothing."""
+        device = self._loaded().view.facts.device
+        return None if device is None else dict(device)
+
+    def is_fresh(self, within: timedelta | float, *, level: str | None = None) -> bool:
+        """Return whether its user proved who they are within that time, by the manager's clock (ASVS 7.5.1, 7.5.3).
+
+        :param within: a ``timedelta`` or seconds.
+        :param level: where given, it has to be just that one: levels are names, not ranks.
+        """
+        seconds = read_lifetime("within", within)
+        if seconds is None:
+            raise ValueError("within must be a timedelta or a number of seconds: None is no time")
+        authenticated = self._authenticated_at()
+        if authenticated is None or self._driver.clock() - authenticated > seconds:
+            return False
+        return level is None or self._state.view.facts.level == level
+
     async def has(self, key: str | SessionKey[Any]) -> bool:
         """Return whether the key has a value (which may be ``None``)."""
         state = await self._use()
         return key_name(key) in state.view.values
 
     @overload
-    async def get(self, key: SessionKey[T]) -> T: ...
+    async def get(self, key: TypedKey[Any, R, Any]) -> R: ...
     @overload
-    async def get(self, key: SessionKey[T], default: D) -> T | D: ...
+    async def get(self, key: TypedKey[Any, Any, V], default: D) -> V | D: ...
     @overload
-    async def get(self, key: str, default: None = None, *, type: type[T]) -> T | None: ...
+    async def get(self, key: str, default: None = None, *, type: TypeForm[T]) -> T | None: ...
     @overload
-    async def get(self, key: str, default: D, *, type: type[T]) -> T | D: ...
+    async def get(self, key: str, default: D, *, type: TypeForm[T]) -> T | D: ...
     @overload
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any: ...
 
-    async def get(self, key: str | SessionKey[Any], default: Any = None, *, type: Any = Any) -> Any:
+    async def get(self, key: str | TypedKey[Any, Any, Any], default: Any = None, *, type: Any = Any) -> Any:
         """Return a new copy of the key's value, or the default where there is none.
 
         With ``type``, or a :class:`~aiohttp_spry_session.SessionKey`, msgspec converts the value and checks it.
@@ -123,20 +169,22 @@ class Session:
         return list(state.view.values)
 
     @overload
-    async def set(self, key: SessionKey[T], value: T) -> None: ...
+    async def set(self, key: TypedKey[T, Any, Any], value: T) -> None: ...
     @overload
     async def set(self, key: str, value: Any) -> None: ...
 
-    async def set(self, key: str | SessionKey[Any], value: Any) -> None:
+    async def set(self, key: str | TypedKey[Any, Any, Any], value: Any) -> None:
         """Store a copy of the value under the key; starts a session where there is none.
 
-        :raises SessionValueError: for a value without an exact stored form; the old one stays.
+        Under a :class:`~aiohttp_spry_session.SessionKey` msgspec converts it to the key's type first.
+
+        :raises SessionValueError: for a value that has no exact stored form, or not the key's type; the old one stays.
         :raises SessionTooLargeError: where the session would pass ``max_bytes``; the old value stays.
         :raises HeadersSentError: where this would start a session after the response's headers have left.
         """
         state = await self._use()
         name = key_name(key)
-        state.put(name, self._encode(name, value))
+        state.put(name, self._encode(name, value, _type(key)))
         if state.is_over:
             await self._driver.save(state)
 
@@ -156,43 +204,47 @@ class Session:
             await self._driver.save(state)
 
     @overload
-    async def update(self, key: SessionKey[T], function: Callable[[T], T]) -> T: ...
+    async def update(self, key: TypedKey[T, R, V], function: Callable[[R], T]) -> V: ...
     @overload
-    async def update(self, key: SessionKey[T], function: Callable[[T], T], default: T) -> T: ...
+    async def update(self, key: TypedKey[T, Any, V], function: Callable[[T], T], default: T) -> V: ...
     @overload
     async def update(self, key: str, function: Callable[[Any], T], default: Any = None) -> T: ...
 
-    async def update(self, key: str | SessionKey[Any], function: Callable[[Any], Any], default: Any = None) -> Any:
+    async def update(
+        self, key: str | TypedKey[Any, Any, Any], function: Callable[[Any], Any], default: Any = None
+    ) -> Any:
         """Replace the value by ``function(value)``, atomically in the store; return the new value.
 
         The function gets the newest stored value, or the default. It may be called again when another request was
         faster, so it should do nothing but compute; an exception from it changes nothing and comes out as it is.
 
-        :raises SessionValueError: where its result cannot be stored.
+        :raises SessionValueError: where its result cannot be stored, or not as the key's type; the old value stays.
         :raises ConflictError: where other processes were faster too often.
         """
         await self._use()
         name = key_name(key)
-        kind = key.type if isinstance(key, SessionKey) else Any
+        kind = _type(key)
 
         def change(data: bytes | None) -> bytes:
             current = _default(key, default) if data is None else self._decode(name, data, kind)
-            return self._encode(name, function(current))
+            return self._encode(name, function(current), kind)
 
         changed = await self._driver.mutate(self._state, name, change)
         return None if changed is None else self._decode(name, changed, kind)
 
     @overload
-    async def increment(self, key: SessionKey[N], by: N = ...) -> N: ...
+    async def increment(self, key: TypedKey[int, Any, V], by: int = 1) -> V: ...
+    @overload
+    async def increment(self, key: TypedKey[float, Any, V], by: float = 1) -> V: ...
     @overload
     async def increment(self, key: str, by: int = 1) -> int: ...
     @overload
     async def increment(self, key: str, by: float) -> float: ...
 
-    async def increment(self, key: str | SessionKey[Any], by: float = 1) -> float:
+    async def increment(self, key: str | TypedKey[Any, Any, Any], by: float = 1) -> Any:
         """Add to a number, atomically in the store; a missing one counts as 0. Return the sum.
 
-        :raises SessionValueError: where the value is not a number.
+        :raises SessionValueError: where the value is not a number, or the sum not of the key's type; the value stays.
         :raises ConflictError: where other processes were faster too often.
         """
 
@@ -205,17 +257,16 @@ class Session:
             return value + by
 
         missing = 0 if isinstance(key, str) else _default(key, None) or 0
-        summed: float = await self.update(key, add, missing)
-        return summed
+        return await self.update(key, add, missing)
 
     @overload
-    async def pop(self, key: SessionKey[T]) -> T: ...
+    async def pop(self, key: TypedKey[Any, R, Any]) -> R: ...
     @overload
-    async def pop(self, key: SessionKey[T], default: D) -> T | D: ...
+    async def pop(self, key: TypedKey[Any, Any, V], default: D) -> V | D: ...
     @overload
     async def pop(self, key: str, default: Any = None) -> Any: ...
 
-    async def pop(self, key: str | SessionKey[Any], default: Any = None) -> Any:
+    async def pop(self, key: str | TypedKey[Any, Any, Any], default: Any = None) -> Any:
         """Remove the key, atomically in the store, and return its value, or the default.
 
         Of any number of requests that pop one value exactly one gets it: right for one-time tokens.
@@ -227,7 +278,7 @@ class Session:
         data = await self._driver.take(self._state, name)
         if data is None:
             return _default(key, default)
-        return self._decode(name, data, key.type if isinstance(key, SessionKey) else Any)
+        return self._decode(name, data, _type(key))
 
     async def renew(self) -> None:
         """Restart the expiration, when the headers leave, and write the cookie; starts a session where there is none.
@@ -256,7 +307,16 @@ class Session:
         await self._use()
         await self._driver.rotate(self._state, grace=seconds or 0.0)
 
-    async def bind(self, owner: str) -> None:
+    async def bind(
+        self,
+        owner: str,
+        *,
+        level: str | None = None,
+        device: Mapping[str, str] | None = None,
+        expiration: timedelta | float | UnsetType | None = UNSET,
+        max_lifetime: timedelta | float | UnsetType | None = UNSET,
+        persistent: bool | UnsetType = UNSET,
+    ) -> None:
         """Say whose session this is: the one call to make at login (ASVS 7.2.4).
 
         Rotates the identifier, sets the owner, and restarts expiration and ``max_lifetime``. Where there is no session
@@ -264,12 +324,42 @@ class Session:
         begins empty. Where the session ended or was rotated away while this ran, one of its own is started: with the
         values that this request saw where a rotation or another ``bind`` of this owner was faster, else empty.
 
+        What is given here holds for this session alone, through renewals and rotations, until the next ``bind``; what
+        is not, comes from adapter and manager. "Remember me" is ``expiration=timedelta(days=30), persistent=True``.
+
         :param owner: a non-empty ``str``, such as the user's id.
-        :raises SessionValueError: for any other owner.
+        :param level: a name for how they proved who they are, such as ``"password"``; :meth:`is_fresh` asks for it.
+        :param device: what a list of devices shows, at most 1 KB of text, such as the ``User-Agent``.
+        :param expiration: a ``timedelta`` or seconds; ``None`` is never.
+        :param max_lifetime: a ``timedelta`` or seconds that no renewal passes; ``None``: no limit.
+        :param persistent: whether the cookie outlives the browser.
+        :raises SessionValueError: for any other owner, level or device; nothing is changed.
+        :raises ValueError: for a lifetime that adapters or cookies cannot hold.
+        :raises TooManySessionsError: with ``when_full="refuse"``, where the owner has ``max_sessions`` already: the
+            session goes on without an owner, its values intact.
         :raises HeadersSentError: after the response's headers have left.
         """
+        facts = read_facts(
+            level=level, device=device, expiration=expiration, max_lifetime=max_lifetime, persistent=persistent
+        )
+        check_owner(owner)
         await self._use()
-        await self._driver.bind(self._state, check_owner(owner))
+        await self._driver.bind(self._state, owner, facts)
+
+    async def confirm(self, level: str | None = None) -> None:
+        """Take note that the user proved again who they are, for a step that needs it (ASVS 7.5.1).
+
+        Rotates the identifier, and sets :attr:`authenticated_at`, and :attr:`level` unless it is ``None``;
+        ``created_at``, ``expires_at`` and the absolute limit stay.
+
+        :raises SessionValueError: for a level that is none.
+        :raises SessionError: where the session has no owner: there is nobody to confirm.
+        :raises HeadersSentError: after the response's headers have left.
+        :raises SessionEndedError: also where another request rotated the session first.
+        """
+        read_level(level)
+        await self._use()
+        await self._driver.confirm(self._state, level)
 
     async def destroy(self, *, regenerate: bool = True) -> None:
         """Delete the session from the store, at once, wherever a rotation has taken it (ASVS 7.4.1).
@@ -318,6 +408,11 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self._state.status.name.lower()}>"
 
+    def _authenticated_at(self) -> float | None:
+        state = self._loaded()
+        record = state.record
+        return None if record is None else authenticated_at(state.view.facts, record.owner, record.created_at)
+
     async def _use(self) -> SessionState:
         state = self._state
         state.used = True
@@ -334,9 +429,13 @@ class Session:
             raise SessionNotLoadedError("the session is not loaded yet: await session.load(), or any operation, first")
         return state
 
-    def _encode(self, name: str, value: Any) -> bytes:
+    def _encode(self, name: str, value: Any, type: Any) -> bytes:
         try:
-            return self._codec.encode(value)
+            data = self._codec.encode(value)
+            if type is Any or (value.__class__ is type and type in _AS_THEY_ARE):
+                return data
+            # What a read would make of it, or the error that it would raise.
+            return self._codec.encode(self._codec.decode(data, type))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise _unstorable(name, error) from error
 
@@ -366,6 +465,12 @@ def handle_to_keep(session: Session) -> str | None:
     return session.handle
 
 
+def companion_of(session: Session) -> tuple[Companion[SessionState] | None, SessionState]:
+    """Return what comes on top of a request's session, and what that is asked with."""
+    state = session._state  # noqa: SLF001 - it is this module's
+    return state.companion, state
+
+
 def check_owner(owner: str) -> str:
     """Return a usable owner; ``SessionValueError`` for one that is not a non-empty, valid ``str``."""
     if not isinstance(owner, str) or not owner:
@@ -377,5 +482,9 @@ def check_owner(owner: str) -> str:
     return owner
 
 
-def _default(key: str | SessionKey[Any], default: Any) -> Any:
+def _type(key: object) -> Any:
+    return key.type if isinstance(key, SessionKey) else Any
+
+
+def _default(key: object, default: Any) -> Any:
     return key.default if default is None and isinstance(key, SessionKey) else default

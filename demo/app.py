@@ -12,6 +12,7 @@ from . import (
     accounts,
     activity,
     assets,
+    binding,
     csrf,
     devices,
     errors,
@@ -24,6 +25,7 @@ from . import (
     shop,
     sign_in,
     socket,
+    steal,
     stream,
 )
 from .recorder import Recorder, RecordingAdapter
@@ -32,7 +34,7 @@ from .settings import MANAGER, SETTINGS, Settings
 __all__ = ["create_app"]
 
 MAX_BODY_BYTES = 16 * 1024
-PARTS = (accounts, assets, devices, live, preferences, race, session_page, shop, sign_in, socket, stream)
+PARTS = (accounts, assets, devices, live, preferences, race, session_page, shop, sign_in, socket, steal, stream)
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -45,6 +47,7 @@ def create_app(settings: Settings) -> web.Application:
     recorder = Recorder(manager)
     app.middlewares.extend([recorder.middleware, errors.error_pages])
     setup(app, manager)
+    binding.setup(app, manager)
     app.middlewares.extend([csrf.refuse_forged_requests, devices.note_last_seen])
     app.on_response_prepare.append(headers.add_security_headers)
     app.on_response_prepare.append(recorder.on_response_prepare)
@@ -68,4 +71,5 @@ def create_manager(settings: Settings) -> SessionManager:
         max_lifetime=timedelta(days=30),
         # Style sheets and error pages do not use the session, so they should not ask the store for it.
         lazy=True,
+        clock=settings.clock,
     )

@@ -97,6 +97,7 @@ def describe(info: SessionInfo, here: str) -> dict[str, Any]:
         "signed_in_at": info.created_at,
         "seen_at": device_of(info).seen_at,
         "expires_at": info.expires_at,
+        "bound_at": info.bound_at,
         "this_one": info.handle == here,
     }
 

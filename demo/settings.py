@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from aiohttp_spry_session import SessionAdapter, SessionManager
+
+if TYPE_CHECKING:
+    from .certificates import Certificates
 
 __all__ = ["MANAGER", "SETTINGS", "Settings"]
 
@@ -17,7 +23,11 @@ class Settings:
 
     adapter: SessionAdapter
     https: bool = False
-    """Whether browsers reach it over HTTPS, through a proxy that ends TLS."""
+    """Whether browsers reach it over HTTPS."""
+    certificates: Certificates | None = None
+    """Of this machine, where no proxy ends TLS."""
+    clock: Callable[[], float] = time.time
+    """Returns Unix seconds."""
     interval: float = 1.0
     """Seconds between two looks at the session in a stream or a WebSocket."""
 

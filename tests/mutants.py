@@ -43,7 +43,19 @@ class Part:
 
 PARTS = {
     "values": Part(
-        ("__init__", "exceptions", "codec", "keys", "events", "options", "policy", "urls", "identifiers", "cookies"),
+        (
+            "__init__",
+            "exceptions",
+            "facts",
+            "codec",
+            "keys",
+            "events",
+            "options",
+            "policy",
+            "urls",
+            "identifiers",
+            "cookies",
+        ),
         ("tests/unit", "tests/web/test_signals.py"),
     ),
     "core": Part(

@@ -37,6 +37,8 @@ PUBLIC = {
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "TooManySessionsError",
+    "StoreCall",
     "adapter_from_url",
     "generate_identifier",
     "get_session",
@@ -70,8 +72,9 @@ def test_operations_of_a_session():
     """The design's operations and properties, and no others."""
     assert names_of(Session) == {
         *("identifier", "handle", "is_new", "created_at", "expires_at", "owner"),
+        *("last_used_at", "authenticated_at", "level", "device", "is_fresh"),
         *("has", "get", "keys", "set", "remove", "clear", "update", "increment", "pop"),
-        *("renew", "rotate", "bind", "destroy", "load", "save", "reload", "alive"),
+        *("renew", "rotate", "bind", "confirm", "destroy", "load", "save", "reload", "alive"),
     }
 
 
@@ -81,7 +84,9 @@ def test_methods_of_an_adapter():
     assert {
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
-    assert names_of(SessionAdapter) - methods == {"clock", "hints", "purge_interval", "users", "watch_interval"}
+    assert names_of(SessionAdapter) - methods == {
+        *("clock", "hints", "purge_interval", "watch_interval", "users", "rotates_at_once", "finds_owners")
+    }
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),
     ]
@@ -99,7 +104,20 @@ OPTIONS = [
         "partitioned",
         "persistent",
     ),
-    *("max_lifetime", "rolling", "autostart", "lazy", "codec", "max_bytes", "timeout", "clock"),
+    *(
+        "max_lifetime",
+        "header",
+        "rolling",
+        "track_use",
+        "max_sessions",
+        "when_full",
+        "autostart",
+        "lazy",
+        "codec",
+        "max_bytes",
+        "timeout",
+        "clock",
+    ),
 ]
 
 
@@ -157,7 +175,8 @@ def test_core_imports_no_driver_of_an_extra():
     """Nothing imports a driver that may not be installed, nor pytest."""
     code = (
         "import sys, aiohttp_spry_session, aiohttp_spry_session.testing;"
-        "print([name for name in ('redis', 'asyncpg', 'pytest', 'hypothesis', 'pickle5') if name in sys.modules])"
+        "optional = ('redis', 'asyncpg', 'cryptography', 'aiohttp_security', 'pytest', 'hypothesis', 'pickle5');"
+        "print([name for name in optional if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert (run.stdout.strip(), run.stderr) == ("[]", "")

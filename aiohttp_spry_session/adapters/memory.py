@@ -139,6 +139,20 @@ class MemorySessionAdapter(SessionAdapter):
                 found[handle] = record
         return found
 
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        for number, handle in enumerate(list(self._records), 1):
+            record = self._get(handle)
+            if record is not None and not record.retired:
+                yield handle, record
+            if number % _STEP == 0:
+                await asyncio.sleep(0)
+
+    async def count(self) -> int:
+        live = 0
+        async for _ in self.scan():
+            live += 1
+        return live
+
     def hints(self) -> AsyncIterator[str | None]:
         return self._hints.listen()
 

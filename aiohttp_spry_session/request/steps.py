@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from ..facts import Facts
 from ..record import SessionRecord
 from .view import Sent
 
@@ -32,6 +33,7 @@ class Create(Struct, frozen=True, gc=False):
     handle: str
     record: SessionRecord
     values: dict[str, bytes]
+    facts: Facts
     sent: Sent
     reason: str
 
@@ -49,6 +51,7 @@ class Update(Struct, frozen=True, gc=False):
     handle: str
     record: SessionRecord
     values: dict[str, bytes]
+    facts: Facts
     sent: Sent
     extension: Extension | None
 
@@ -78,6 +81,7 @@ class Move(Struct, frozen=True, gc=False):
     record: SessionRecord
     retired: SessionRecord
     values: dict[str, bytes]
+    facts: Facts
     sent: Sent
     reason: str
 

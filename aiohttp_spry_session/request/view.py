@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..codec import entry_size, pack, packed_size, unpack
+from ..codec import entry_size, pack, packed_size, unpack, unpack_session
 from ..exceptions import SessionTooLargeError
+from ..facts import NO_FACTS, Facts
 from ..record import SessionRecord
 
 __all__ = ["Sent", "View", "merged"]
@@ -21,10 +22,21 @@ Sent = int
 class View:
     """What a request sees, and which of it is to be stored.
 
-    :param limit: the largest payload in bytes; ``None``: no limit.
+    :param limit: the largest payload in bytes, without the facts; ``None``: no limit.
     """
 
-    __slots__ = ("_bound", "_limit", "_revision", "_stored", "_sum", "_touched", "changes", "values")
+    __slots__ = (
+        "_bound",
+        "_limit",
+        "_packed",
+        "_revision",
+        "_stored",
+        "_sum",
+        "_touched",
+        "changes",
+        "facts",
+        "values",
+    )
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
@@ -32,8 +44,12 @@ class View:
         """What is stored, with the changes made."""
         self.changes: dict[str, bytes | None] = {}
         """What is to be stored; ``None`` removes a key."""
+        self.facts = NO_FACTS
+        """What is known of the session beside its values."""
         self._stored = 0
-        """The length of the stored payload; 0 while there is none."""
+        """The length of the stored payload without the facts; 0 while there is none."""
+        self._packed = 0
+        """That of the one which goes to the store."""
         self._revision = 0
         """Counts what is changed, so that a landing knows whether anything was meanwhile."""
         self._touched: dict[str, int] = {}
@@ -65,20 +81,21 @@ class View:
         """Return what goes to the store now; :meth:`landed` wants it back."""
         return self._revision
 
-    def packed(self, values: dict[str, bytes]) -> bytes:
+    def packed(self, values: dict[str, bytes], facts: Facts) -> bytes:
         """Return the payload of values; one that became too large when ``max_bytes`` was lowered may still shrink.
 
         :raises SessionTooLargeError: for any other that is too large.
         """
         payload = pack(values)
-        if self._limit is not None and len(payload) > max(self._limit, self._stored):
-            raise SessionTooLargeError(len(payload), self._limit)
-        return payload
+        self._packed = len(payload)
+        if self._limit is not None and self._packed > max(self._limit, self._stored):
+            raise SessionTooLargeError(self._packed, self._limit)
+        return payload if facts is NO_FACTS else pack(values, facts)
 
-    def landed(self, record: SessionRecord, values: dict[str, bytes], sent: Sent) -> None:
+    def landed(self, record: SessionRecord, values: dict[str, bytes], facts: Facts, sent: Sent) -> None:
         """Take over what was stored. What was sent is no change any more, unless it was changed again meanwhile."""
         revision, touched = sent, self._touched
-        self._stored = len(record.payload)
+        self.facts, self._stored = facts, self._packed
         if revision == self._revision:  # nothing was changed meanwhile: all that the request sees is stored
             self.changes.clear()
             self._bound = 0
@@ -92,8 +109,8 @@ class View:
 
     def refreshed(self, record: SessionRecord) -> None:
         """Take over a newer stored state, and make the changes on it (promise 2); ``ValueError`` for a corrupt one."""
-        values = unpack(record.payload)
-        self._stored = len(record.payload)
+        values, self.facts, self._stored = unpack_session(record.payload, record.created_at)
+        self._packed = self._stored
         self._revision += 1
         self._see(merged(values, self.changes) if self.changes else values)
 
@@ -102,12 +119,15 @@ class View:
         if self.changes:
             self.changes.clear()
             self._revision += 1
-            self._see({} if record is None else unpack(record.payload))
+            values: dict[str, bytes] = {}
+            if record is not None:
+                values, self.facts, _ = unpack_session(record.payload, record.created_at)
+            self._see(values)
 
     def clear(self) -> None:
         """See nothing any more: there is no session."""
         self.changes.clear()
-        self._stored = 0
+        self.facts, self._stored = NO_FACTS, 0
         self._revision += 1
         self._see({})
 

@@ -32,6 +32,11 @@ class GuardedStore:
         self.on_ended: Callable[[str], object] | None = None
         """Told each handle under which this process may have ended a session, while somebody wants to know."""
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether a rotation lands as a whole, or not at all."""
+        return self._adapter.rotates_at_once
+
     @types.coroutine
     def load(self, handle: str) -> Generator[Any, Any, SessionRecord | None]:
         """Return the live or retired record."""
@@ -60,9 +65,17 @@ class GuardedStore:
         return self._call("renew", self._adapter.renew, handle, expires_at)
 
     async def destroy(self, handle: str) -> bool:
-        """Remove a record; return whether there was one."""
+        """Remove a record; return whether there was one.
+
+        Who removes a session tells of its end, and nobody would, were an answer lost: where the store failed, but did
+        not hang, it is asked whether the record is gone.
+        """
         try:
             return await self._call("destroy", self._adapter.destroy, handle)
+        except AdapterError as error:
+            if isinstance(error.__cause__, TimeoutError) or not await self._is_gone(handle):
+                raise
+            return True
         finally:
             if self.on_ended is not None:
                 self.on_ended(handle)
@@ -91,6 +104,12 @@ class GuardedStore:
         successor = None if record is None or not record.retired else successor_of(record)
         return successor is not None and successor.handle == new
 
+    async def _is_gone(self, handle: str) -> bool:
+        try:
+            return await self.load(handle) is None
+        except AdapterError:
+            return False
+
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         """Return an owner's live records."""
         found = await self._call("find", self._find, owner)
@@ -114,6 +133,34 @@ class GuardedStore:
             _check_record("find", record)
         return found
 
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return all live records with their handles; the time limit is for each step."""
+        records = self._adapter.scan()
+        try:
+            while (found := await self._call("scan", _next, records)) is not None:
+                if isinstance(found, NotImplementedError):  # no failure of the store
+                    raise found
+                handle, record = found
+                if not record.retired and not record.is_expired(self._clock()):
+                    yield handle, record
+        finally:
+            close = getattr(records, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def count(self) -> int:
+        """Return how many live records there are. It takes the time it takes, as :meth:`purge`."""
+        answer = await self._unlimited("count", self._count)
+        if isinstance(answer, NotImplementedError):  # no failure of the store
+            raise answer
+        return answer
+
+    async def _count(self) -> int | NotImplementedError:
+        try:
+            return await self._adapter.count()
+        except NotImplementedError as error:
+            return error
+
     def hints(self) -> AsyncIterator[str | None]:
         """Return the adapter's hints of what ended. They take no time, and may fail in whatever way."""
         return self._adapter.hints()
@@ -125,12 +172,15 @@ class GuardedStore:
 
     async def purge(self) -> int:
         """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
+        return await self._unlimited("purge", self._adapter.purge)
+
+    async def _unlimited(self, operation: str, method: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await self._adapter.purge()
+            return await method()
         except AdapterError:
             raise
         except Exception as error:
-            raise AdapterError("purge", f"failed ({type(error).__name__})") from error
+            raise AdapterError(operation, f"failed ({type(error).__name__})") from error
 
     async def open(self) -> None:
         """Open the adapter for its first user; several managers of one event loop may share one."""
@@ -172,6 +222,21 @@ class GuardedStore:
             failure.__cause__ = cause  # now: the log shows it
         self._outage.failed(operation, failure)
         return failure
+
+
+async def _next(
+    records: AsyncIterator[tuple[str, SessionRecord]],
+) -> tuple[str, SessionRecord] | NotImplementedError | None:
+    """Return what comes next in a scan; ``None`` at its end."""
+    try:
+        found: object = await anext(records)
+    except StopAsyncIteration:
+        return None
+    except NotImplementedError as error:
+        return error
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], str):
+        raise AdapterError("scan", f"answered a {type(found).__name__} instead of a handle with its record")
+    return found[0], _check_record("scan", found[1])
 
 
 def _check_record(operation: str, record: object) -> SessionRecord:

@@ -15,7 +15,9 @@ __all__ = ["Fault", "FaultyAdapter", "Operation"]
 
 T = TypeVar("T")
 
-Operation = Literal["load", "create", "update", "destroy", "renew", "rotate", "find", "purge", "open", "close"]
+Operation = Literal[
+    "load", "create", "update", "destroy", "renew", "rotate", "find", "scan", "count", "purge", "open", "close"
+]
 """The methods of an adapter."""
 
 
@@ -155,6 +157,16 @@ class FaultyAdapter(SessionAdapter):
     def clock(self, clock: Callable[[], float]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         self.adapter.clock = clock
 
+    @property
+    def rotates_at_once(self) -> bool:
+        """Whether the adapter behind does."""
+        return self.adapter.rotates_at_once
+
+    @property
+    def finds_owners(self) -> bool:
+        """Whether the adapter behind can."""
+        return self.adapter.finds_owners
+
     async def load(self, handle: str) -> SessionRecord | None:
         return await self._pass("load", lambda: self.adapter.load(handle))
 
@@ -175,6 +187,15 @@ class FaultyAdapter(SessionAdapter):
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._pass("find", lambda: self.adapter.find(owner))
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Pass a scan on; each record that is asked for, and the end, is one call."""
+        records = aiter(self.adapter.scan())
+        while (found := await self._pass("scan", lambda: anext(records, None))) is not None:
+            yield found
+
+    async def count(self) -> int:
+        return await self._pass("count", self.adapter.count)
 
     async def hints(self) -> AsyncIterator[str | None]:
         async with closing(self.adapter.hints()) as hints:

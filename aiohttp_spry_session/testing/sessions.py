@@ -14,7 +14,9 @@ from ..identifiers import handle_of
 from ..manager import SessionManager, requests_of
 from ..middleware import managers_of
 from ..request.arrival import Place
-from ..request.state import CookieAction, SessionState
+from ..request.companion import Companion
+from ..request.state import SessionState
+from ..request.status import CookieAction
 from ..session import Session
 
 __all__ = ["StoredSession", "start_session"]
@@ -104,11 +106,14 @@ class StoredSession:
             yield session
 
     @asynccontextmanager
-    async def begin(self, presented: tuple[str, ...]) -> AsyncIterator[Session]:
+    async def begin(
+        self, presented: tuple[str, ...], *, companion: Companion[SessionState] | None = None
+    ) -> AsyncIterator[Session]:
         """Use the session of a request that presents these identifiers; see :meth:`request`."""
         requests = requests_of(self.manager)
         spare = self._cookie(f"{self.manager.name}-next") if presented else None
         state = requests.driver.begin(presented, () if spare is None else (spare,))
+        state.companion = companion
         session = requests.session(state)
         try:
             await session.load()
@@ -167,9 +172,9 @@ class StoredSession:
         return None
 
     def _take_cookies(self, state: SessionState) -> None:
-        self._take_cookie(self.manager.name, state.cookie, state.place)
+        self._take_cookie(self.manager.name, state.cookie.action, state.place)
         # Beside it that of a rotation whose outcome nobody knows.
-        self._take_cookie(f"{self.manager.name}-next", state.spare_cookie, state.spare)
+        self._take_cookie(f"{self.manager.name}-next", state.cookie.spare_action, state.cookie.spare)
 
     def _take_cookie(self, name: str, action: CookieAction, place: Place | None) -> None:
         jar = self.client.session.cookie_jar

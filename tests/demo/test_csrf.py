@@ -21,6 +21,8 @@ POSTS = [
     "/session/renew",
     "/session/rotate",
     "/devices/end-others",
+    "/steal/take",
+    "/steal/drop",
     "/devices/0123456789ab/end",
     "/race",
     "/race/0123456789abcdef/hit",

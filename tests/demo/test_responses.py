@@ -14,7 +14,19 @@ import demo
 
 from .conftest import NewVisitor, Visitor
 
-PAGES = ["/", "/basket", "/preferences", "/session", "/sign-in", "/devices", "/race", "/stream", "/socket", "/activity"]
+PAGES = [
+    "/",
+    "/basket",
+    "/preferences",
+    "/session",
+    "/sign-in",
+    "/devices",
+    "/steal",
+    "/race",
+    "/stream",
+    "/socket",
+    "/activity",
+]
 VOID = {"meta", "link", "input", "br", "path", "rect", "circle"}
 
 

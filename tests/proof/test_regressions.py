@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionRecord, get_session, setup
 from aiohttp_spry_session.manager import requests_of
-from aiohttp_spry_session.request.state import CookieAction, Status
+from aiohttp_spry_session.request.status import CookieAction, Status
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 from aiohttp_spry_session.testing.explorer import Explorer
 
@@ -102,7 +102,12 @@ async def test_a_spare_that_was_rotated_by_the_clock_replaces_no_newer_cookie() 
     await session.rotate(grace=60)
     state = requests.driver.begin([old], [spare])
     await requests.driver.look_up(state)
-    assert (state.status, state.cookie, state.spare_cookie) == (Status.LIVE, CookieAction.KEEP, CookieAction.EXPIRE)
+    cookie = state.cookie
+    assert (state.status, cookie.action, cookie.spare_action) == (
+        Status.LIVE,
+        CookieAction.KEEP,
+        CookieAction.EXPIRE,
+    )
 
 
 async def test_an_actor_may_call_the_store_from_several_tasks() -> None:

@@ -106,6 +106,31 @@ async def test_a_disk_that_is_full(disk, clock, size, others):
         assert await adapter.create("new", a_record(clock)) is True
 
 
+@pytest.mark.parametrize("limit", [ROOM // 2, 2 * ROOM, 6 * ROOM])
+async def test_a_limit_on_the_size_of_files(tmp_path, clock, limit):
+    """As a service manager sets one: the same as a disk of that size."""
+    resource = pytest.importorskip("resource")
+    record = replace(a_record(clock, owner="ada"), payload=os.urandom(2000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with opened(SQLiteSessionAdapter(tmp_path / "sessions.db"), clock) as adapter:
+        handles = [f"first {number}" for number in range(100)]
+        assert all(await asyncio.gather(*(adapter.create(handle, record) for handle in handles)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            handles += await fill(adapter, record)
+            await everything_ends(adapter, handles, clock, record)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert await adapter.create("new", a_record(clock)) is True
+
+
+async def test_a_system_without_such_limits(tmp_path, clock, monkeypatch):
+    """It is taken for one without a limit."""
+    monkeypatch.setattr(room, "resource", None)
+    async with opened(SQLiteSessionAdapter(tmp_path / "sessions.db"), clock) as adapter:
+        assert await adapter.create("new", a_record(clock)) is True
+
+
 async def test_a_server_that_starts_on_a_full_disk(disk, clock):
     """It opens the file, and whoever is signed in can sign out."""
     record = a_record(clock)

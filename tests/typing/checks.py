@@ -1,10 +1,10 @@
-"""What a type checker knows of the public names; never run, read by mypy (and pyright, in lint)."""
+"""What a type checker knows of the public names; never run, read by mypy, pyright, ty and pyrefly."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, assert_type
+from typing import Annotated, Any, Literal, assert_type
 
 import msgspec
 from aiohttp import web
@@ -23,12 +23,18 @@ from aiohttp_spry_session import (
     SessionManager,
     SessionRecord,
     SQLiteSessionAdapter,
+    StoreCall,
     adapter_from_url,
     generate_identifier,
     get_session,
     session_middleware,
     setup,
 )
+from aiohttp_spry_session.adapters.migrating import MigratingAdapter
+from aiohttp_spry_session.adapters.observed import ObservedAdapter
+from aiohttp_spry_session.adapters.sealed import SealedAdapter, generate_key
+from aiohttp_spry_session.adapters.wrapping import WrappingAdapter
+from aiohttp_spry_session.integrations.aiohttp_security import SessionIdentityPolicy
 
 
 class Item(msgspec.Struct):
@@ -38,8 +44,24 @@ class Item(msgspec.Struct):
 
 
 CART = SessionKey("cart", list[Item], default=[])
-VISITS = SessionKey("visits", int)
-RATIO = SessionKey("ratio", float)
+VISITS = SessionKey("visits", int, default=0)
+LAST = SessionKey("last", int)
+RATIO = SessionKey("ratio", float, default=0)
+TAGS = SessionKey("tags", list[str], default=[])
+WISHES = SessionKey("wishes", list[Item])
+NOTE = SessionKey("note", str | None)
+AGE = SessionKey("age", Annotated[int, msgspec.Meta(ge=0)])
+STATE = SessionKey("state", Literal["on", "off"])
+
+
+def counter(name: str) -> SessionKey[int]:
+    """A key that is made where it is used."""
+    return SessionKey(name, int, default=0)
+
+
+def latest(name: str) -> SessionKey[int, int | None]:
+    """One without a default."""
+    return SessionKey(name, int)
 
 
 async def in_a_handler(request: web.Request) -> web.Response:
@@ -60,42 +82,91 @@ async def properties(session: Session) -> None:
     assert_type(session.owner, str | None)
 
 
-async def reads(session: Session) -> None:
+async def reads(session: Session, other: str) -> None:
     """A typed key, a type, or neither."""
     assert_type(await session.has("a"), bool)
     assert_type(await session.has(CART), bool)
     assert_type(await session.keys(), list[str])
-    assert_type(await session.get(CART), list[Item])
-    assert_type(await session.get(VISITS, "none"), int | str)
+    items: list[Item] = await session.get(CART)
+    assert_type(await session.get(WISHES), list[Item] | None)
+    assert_type(await session.get(WISHES, items), list[Item])
+    assert_type(await session.get(VISITS, other), int | str)
+    assert_type(await session.get(LAST), int | None)
+    assert_type(await session.get(LAST, 0), int)
+    assert_type(await session.get(LAST, other), int | str)
+    assert_type(await session.get(RATIO), float)
+    assert_type(await session.get(NOTE), str | None)
+    assert_type(await session.get(AGE), int | None)
+    assert_type(await session.get(STATE), Literal["on", "off"] | None)
+    assert_type(await session.get(counter("a")), int)
+    assert_type(await session.get(latest("a")), int | None)
     assert_type(await session.get("a", type=int), int | None)
     assert_type(await session.get("a", 0, type=int), int)
-    assert_type(await session.get("a", "none", type=int), str | int)
+    assert_type(await session.get("a", other, type=int), str | int)
     assert_type(await session.get("a", type=list[Item]), list[Item] | None)
+    assert_type(await session.get("a", type=str | None), str | None)
     assert_type(await session.get("a"), Any)
     assert_type(await session.get("a", 0), Any)
+
+
+async def wherever(session: Session) -> None:
+    """What is read fits wherever its type does."""
+    print(await session.get(VISITS), await session.get(LAST), await session.pop(VISITS), await session.get(NOTE))
+    print(await session.get(LAST, 5), await session.get("a", type=int), await session.get("a", 1, type=int))
+    print(await session.increment(VISITS), await session.increment(RATIO, 0.5))
+    print(await session.update(VISITS, lambda visits: visits + 1))
+    print(sorted(await session.get(TAGS)), len(await session.get(TAGS)), ", ".join(await session.get(TAGS)))
+    for tag in await session.get(TAGS):
+        print(f"{tag.upper()} {await session.get(VISITS)}")
+    wider: float = await session.get(VISITS)
+    wider = await session.get(LAST, 0)
+    wider = await session.get("a", 1, type=int)
+    wider = await session.update(VISITS, lambda visits: visits + 1)
+    wider = await session.increment(VISITS) + wider
+    wider = await session.increment(VISITS)
+    wider = await session.pop(VISITS)
+    either: int | str = await session.get(VISITS)
+    either = await session.update(VISITS, lambda visits: visits + 1)
+    anything: object = await session.increment(RATIO)
+    print(wider, either, anything)
+    if (last := await session.get(LAST)) is not None:
+        assert_type(last, int)
 
 
 async def writes(session: Session) -> None:
     """The value of a typed key is of its type."""
     await session.set(CART, [Item("a")])
+    await session.set(CART, [])
+    await session.set(TAGS, sorted(await session.get(TAGS)))
+    await session.set(VISITS, await session.get(VISITS) + 1)
+    await session.set(LAST, 1)
+    await session.set(RATIO, 1)
+    await session.set(NOTE, None)
+    await session.set(NOTE, "a")
     await session.set("a", object())
-    await session.set(VISITS, "many")  # type: ignore[misc]
     await session.remove(CART)
     await session.clear()
 
 
-async def atomic(session: Session) -> None:
+async def atomic(session: Session, other: str) -> None:
     """The result is the definitive value."""
     assert_type(await session.update(VISITS, lambda visits: visits + 1), int)
-    assert_type(await session.update(CART, lambda items: [*items, Item("b")], []), list[Item])
+    assert_type(await session.update(LAST, lambda last: (last or 0) + 1), int)
+    assert_type(await session.update(LAST, lambda last: last + 1, 0), int)
+    items: list[Item] = await session.update(CART, lambda items: [*items, Item("b")])
+    items = await session.update(CART, lambda items: [*items, Item("b")], [])
+    print(items)
     assert_type(await session.update("a", str), str)
     assert_type(await session.increment(VISITS), int)
+    assert_type(await session.increment(LAST, 2), int)
+    assert_type(await session.increment(RATIO), float)
     assert_type(await session.increment(RATIO, 0.5), float)
     assert_type(await session.increment("a"), int)
     assert_type(await session.increment("a", 2), int)
     assert_type(await session.increment("a", 0.5), float)
     assert_type(await session.pop(VISITS), int)
-    assert_type(await session.pop(VISITS, "none"), int | str)
+    assert_type(await session.pop(LAST), int | None)
+    assert_type(await session.pop(LAST, other), int | str)
     assert_type(await session.pop("a"), Any)
 
 
@@ -177,7 +248,7 @@ def application() -> web.Application:
         codec=codec,
     )
     SessionManager(MemorySessionAdapter(expiration=None), identifier_generator=generate_identifier, codec=JSONCodec())
-    SessionManager(adapter_from_url("memory://"), same_site="lax")  # type: ignore[arg-type]
+    SessionManager(adapter_from_url("memory://"))
     assert_type(manager.on_created, Signal[SessionEvent])
     manager.on_rejected.append(receiver)
     app = web.Application(middlewares=[session_middleware(manager)])
@@ -211,3 +282,21 @@ async def third() -> None:
     assert_type(await adapter.find("user"), Mapping[str, SessionRecord])
     assert_type(await adapter.purge(), int)
     assert_type(adapter.expiration, float | None)
+
+
+def around(adapter: SessionAdapter) -> None:
+    """Adapters around adapters are adapters, and what observes is a plain function."""
+
+    def observe(call: StoreCall) -> None:
+        assert_type(call.operation, str)
+        assert_type(call.seconds, float)
+        assert_type(call.outcome, Literal["ok", "failed", "cancelled"])
+
+    key = generate_key()
+    assert_type(key, str)
+    nested: SessionAdapter = SealedAdapter(ObservedAdapter(MigratingAdapter(adapter, adapter), observe), [key, b""])
+    assert_type(WrappingAdapter(nested).adapter, SessionAdapter)
+    assert_type(WrappingAdapter(nested).clock(), float)
+    SealedAdapter(adapter, 7)  # type: ignore[arg-type]
+    MigratingAdapter(adapter)  # type: ignore[call-arg]
+    SessionIdentityPolicy(7)  # type: ignore[arg-type]

@@ -1,34 +1,47 @@
-"""The public types, as a type checker sees them."""
+"""The public types, as type checkers see them: each agrees with ``checks.py``, and refuses what ``refused.py`` says."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-CHECKS = Path(__file__).with_name("checks.py")
-ROOT = CHECKS.parents[2]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
+CHECKERS = {
+    "mypy": ["--strict", "--warn-unused-ignores", "--cache-dir", ".mypy_cache"],
+    "pyright": ["--pythonpath", sys.executable],
+    "ty": ["check", "--output-format", "concise", "--python", sys.executable],
+    "pyrefly": ["check", "--output-format", "min-text", "--python-interpreter-path", sys.executable],
+}
+"""Each with its arguments; what it is set to stands in ``pyproject.toml``."""
 
 
-def test_mypy_agrees(tmp_path: Path) -> None:
-    """mypy, in strict mode, infers for each use what tests/typing/checks.py asserts, and no ignore is left over."""
-    pytest.importorskip("mypy")
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--strict",
-            "--warn-unused-ignores",
-            "--cache-dir",
-            ROOT / ".mypy_cache",
-            CHECKS,
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout.startswith("Success"), run.stdout + run.stderr
+def check(checker: str, name: str) -> tuple[bool, str]:
+    """Whether a type checker has nothing to say of a file, and what it says."""
+    program = Path(sys.executable).with_name(checker)
+    if not program.exists():
+        pytest.skip(f"{checker} is not installed: pip install '.[lint]'")
+    command = [program, *CHECKERS[checker], (FOLDER / name).relative_to(ROOT)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_they_agree(checker: str) -> None:
+    """Each infers for each use what is asserted of it, and accepts every ordinary one."""
+    accepted, said = check(checker, "checks.py")
+    assert accepted, said
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_what_they_refuse(checker: str) -> None:
+    """Each refuses the lines that say so, and no other."""
+    _, said = check(checker, "refused.py")
+    lines = (FOLDER / "refused.py").read_text(encoding="utf-8").splitlines()
+    expected = {number for number, line in enumerate(lines, 1) if line.endswith("# refused")}
+    assert expected
+    assert {int(number) for number in re.findall(r"refused\.py:(\d+):", said)} == expected, said

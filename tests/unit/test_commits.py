@@ -82,14 +82,14 @@ async def test_rolling_is_throttled_for_writes_too(opened, clock):
     clock.advance(600)
     await session.increment("n")
     await life.commit()
-    assert (session.expires_at, life.cookie.name, events.told) == (end, "KEEP", [])
+    assert (session.expires_at, life.cookie.action.name, events.told) == (end, "KEEP", [])
     clock.advance(1)
     await session.increment("n")
-    assert (session.expires_at, life.cookie.name, events.told) == (end, "KEEP", [])
+    assert (session.expires_at, life.cookie.action.name, events.told) == (end, "KEEP", [])
     await session.set("n", 5)
     await life.commit()
     assert session.expires_at.timestamp() == clock() + 1200
-    assert (life.cookie.name, events.told) == ("SEND", [("renewed", "rolling")])
+    assert (life.cookie.action.name, events.told) == ("SEND", [("renewed", "rolling")])
 
 
 async def test_renewal_that_goes_with_a_write(opened, memory, clock):
@@ -128,7 +128,7 @@ async def test_corrupt_record_is_named_in_the_log(opened, memory, caplog):
 
 async def test_commit_that_never_gets_through(opened, memory, monkeypatch):
     """It says so, and that nothing was stored."""
-    monkeypatch.setattr("aiohttp_spry_session.request.driver.MAX_ATTEMPTS", 3)
+    monkeypatch.setattr("aiohttp_spry_session.request.landing.MAX_ATTEMPTS", 3)
     manager = opened()
     session = session_of(arrive(manager, (await start(manager),)))
 

@@ -18,6 +18,7 @@ from aiohttp_spry_session import (
     SessionNotLoadedError,
     SessionTooLargeError,
     SessionValueError,
+    TooManySessionsError,
 )
 from aiohttp_spry_session.keys import key_name
 
@@ -30,6 +31,15 @@ def test_session_key():
     assert key.default == ["free gift"]
     assert repr(key) == "SessionKey('cart', list[str])"
     assert SessionKey("n", int).default is None
+    assert SessionKey("n", str | None).type == str | None
+
+
+def test_session_key_as_an_annotation():
+    """With one type or two, evaluated as well; an alias makes keys."""
+    assert isinstance(SessionKey[int]("n", int, default=0), SessionKey)
+    assert SessionKey[int, int | None].__args__ == (int, int | None)
+    with pytest.raises(AttributeError):
+        SessionKey("n", int).other = 1
 
 
 @pytest.mark.parametrize("name", ["", "a", "\xe9\U0001f600", "a\0b", "x" * 1000])
@@ -58,6 +68,7 @@ def test_exceptions_have_one_root():
         SessionNotLoadedError: (SessionError,),
         HeadersSentError: (SessionError,),
         SessionEndedError: (SessionError,),
+        TooManySessionsError: (SessionError,),
         ConflictError: (SessionError,),
         AdapterError: (SessionError,),
     }

@@ -76,7 +76,7 @@ async def test_newest_of_two_identifiers_counts(manager, memory):
         session = session_of(life)
         await session.renew()
         await life.commit()
-        assert (session.identifier, session.handle, life.cookie.name) == (new, handle_of(new), "SEND")
+        assert (session.identifier, session.handle, life.cookie.action.name) == (new, handle_of(new), "SEND")
 
 
 async def test_identifier_within_its_grace_writes_no_cookie(manager):
@@ -88,7 +88,7 @@ async def test_identifier_within_its_grace_writes_no_cookie(manager):
     session = session_of(life)
     await session.renew()
     await life.commit()
-    assert (life.cookie.name, events.told) == ("KEEP", [("renewed", "renew")])
+    assert (life.cookie.action.name, events.told) == ("KEEP", [("renewed", "renew")])
 
 
 async def test_ambiguous_request_is_named_by_its_first_session(manager):
@@ -132,7 +132,7 @@ async def test_destroy_after_the_end_does_nothing_more(manager, memory):
     memory.calls.clear()
     await session.destroy()
     assert memory.calls == []
-    assert (session.created_at, life.cookie.name) == (None, "EXPIRE")
+    assert (session.created_at, life.cookie.action.name) == (None, "EXPIRE")
 
 
 async def test_session_after_a_destroyed_one_is_like_any_new_one(opened, memory):
@@ -207,7 +207,7 @@ async def test_rotation_by_the_clock_that_came_second(manager, waits):
         await rotating
     else:
         await late.rotate(grace=30)
-    assert (life.cookie.name, events.told, late.identifier) == ("KEEP", [], identifier)
+    assert (life.cookie.action.name, events.told, late.identifier) == ("KEEP", [], identifier)
 
 
 async def test_rotation_holds_to_the_limit_of_size(opened):

@@ -53,7 +53,15 @@ async def test_find(opened, clock):
     found = await opened.find("user")
     assert [info.handle for info in found] == [second.handle, first.handle]
     assert found[0] == SessionInfo(
-        second.handle, "user", now, datetime.fromtimestamp(clock() + 1200, UTC), {"agent": "two"}
+        second.handle,
+        "user",
+        created_at=now,
+        expires_at=datetime.fromtimestamp(clock() + 1200, UTC),
+        last_used_at=now,
+        authenticated_at=now,
+        level=None,
+        device=None,
+        values={"agent": "two"},
     )
     assert await opened.find("nobody") == []
 

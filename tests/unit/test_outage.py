@@ -29,9 +29,17 @@ async def adapter():
 
 
 @pytest.fixture
-def guard(adapter):
+def seconds():
+    """The clock of an outage."""
+    return FakeClock(50.0)
+
+
+@pytest.fixture
+def guard(adapter, seconds):
     """A guarded store that waits for no more than 10 ms."""
-    return GuardedStore(adapter, adapter.clock, 0.01)
+    guard = GuardedStore(adapter, adapter.clock, 0.01)
+    guard._outage = Outage(seconds)
+    return guard
 
 
 @pytest.fixture
@@ -51,9 +59,9 @@ def again(count: int) -> tuple[int, str]:
     return logging.WARNING, f"the session store answers again, after {count} failed operations"
 
 
-def test_lines_of_an_outage(told):
+def test_lines_of_an_outage(told, seconds):
     """The first failure is told, then at most once a minute how many there are; the next outage begins anew."""
-    clock = FakeClock(50.0)
+    clock = seconds
     outage = Outage(clock)
     assert not outage.going_on
     for _ in range(2):
@@ -72,6 +80,18 @@ def test_lines_of_an_outage(told):
             assert told() == []
         outage.answered("load")
         assert (told(), outage.going_on) == ([again(7)], False)
+        clock.advance(1.0)
+
+
+def test_store_that_fails_and_answers_by_turns(told, seconds):
+    """One traceback a minute, however often it does; what failed meanwhile is counted with the next."""
+    outage = Outage(seconds)
+    for _ in range(2):
+        for _ in range(60):
+            outage.failed("load", AdapterError("load", "failed (OSError)"))
+            outage.answered("load")
+            seconds.advance(1.0)
+    assert told() == [FAILS, again(1), FAILS, again(60)]
 
 
 async def test_an_outage_is_told_once(adapter, guard, caplog, told):
@@ -101,7 +121,7 @@ async def test_any_operation_that_is_answered_ends_an_outage_of_reads(adapter, g
     assert told() == [FAILS, again(1)]
 
 
-async def test_reads_do_not_end_an_outage_of_writes(adapter, guard, told):
+async def test_reads_do_not_end_an_outage_of_writes(adapter, guard, told, seconds):
     """A store that is full is read as ever: told for each request, the outage would fill the log."""
     adapter.fail("update")
     for _ in range(3):
@@ -113,13 +133,14 @@ async def test_reads_do_not_end_an_outage_of_writes(adapter, guard, told):
     await guard.destroy("x")
     assert told() == [again(3)]
     adapter.fail("load")
+    seconds.advance(60.0)
     with pytest.raises(AdapterError):
         await guard.load("a")
     await guard.find("user")
     assert told() == [FAILS, again(1)]
 
 
-async def test_what_counts_as_a_failure(adapter, guard, told):
+async def test_what_counts_as_a_failure(adapter, guard, told, seconds):
     """What hangs, an adapter's own AdapterError as it is, and garbage: in a load as in a find."""
 
     async def hang(handle: str) -> None:
@@ -137,6 +158,7 @@ async def test_what_counts_as_a_failure(adapter, guard, told):
             await guard.load("a")
         await guard.destroy("x")
         assert told() == [(logging.ERROR, f"the session store fails: session store: load: {problem}"), again(1)]
+        seconds.advance(60.0)
     assert caught.value.__cause__ is None
     adapter.load = adapter.find = garbage
     for call in (guard.load, guard.find):

@@ -241,6 +241,23 @@ async def test_rotation_that_lost_to_one_with_grace(browse):
     assert len(browser.live) == 1
 
 
+async def test_rotation_within_a_grace_lands_after_it_was_settled(browse):
+    """The client's identifier leads on through a rotation by the clock; that in doubt would move where it leads."""
+    inner = LateAdapter()
+    inner.late = ("", "", None, None)  # the first one lands
+    browser = await browse(inner=inner)
+    old = browser.cookies[COOKIE]
+    async with ClientSession(cookie_jar=DummyCookieJar()) as tab:
+        await tab.get(browser.client.make_url("/do/rotate_with_grace"), headers=sending(old))
+    inner.late = None
+    assert (await browser.ask("/do/rotate")).status == 503
+    assert await (await browser.ask("/read")).json() == {"n": 1}
+    assert browser.cookies == {COOKIE: old}
+    assert not await inner.land()
+    assert await (await browser.ask("/read")).json() == {"n": 1}
+    assert len(browser.live) == 1
+
+
 class HalfAdapter(MemorySessionAdapter):
     """A store that rotates in two steps, and fails between them."""
 

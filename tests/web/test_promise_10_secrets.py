@@ -85,8 +85,9 @@ async def test_identifier_is_nowhere_but_in_the_cookie(aiohttp_client, tmp_path,
     assert any(record.name.startswith("aiosqlite") for record in caplog.records)
 
 
-async def test_identifier_is_in_no_exception_of_a_failing_store(visit, manager, store, caplog):
+async def test_identifier_is_in_no_exception_of_a_failing_store(visit, manager, store, caplog, monkeypatch):
     """Nor in what is logged about one, the traceback included."""
+    monkeypatch.setattr("aiohttp_spry_session.store.outage._SECONDS_BETWEEN_LINES", 0.0)
     caplog.set_level(logging.DEBUG)
     visitor = await visit(manager)
     secrets: list[str | None] = []

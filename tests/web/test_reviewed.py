@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from aiohttp import DummyCookieJar, web
 
-from aiohttp_spry_session import AdapterError, ConflictError, SessionManager, get_session, setup
+from aiohttp_spry_session import (
+    AdapterError,
+    ConflictError,
+    SessionEvent,
+    SessionManager,
+    SessionRecord,
+    get_session,
+    setup,
+)
+from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FaultyAdapter
 
-from ..support import COOKIE, Barrier, Pause, cookies_of, identifier_in, sending
+from ..minimal import MinimalAdapter
+from ..support import COOKIE, Barrier, Pause, arrive, cookies_of, identifier_in, sending, session_of
 from .handlers import PATHS
 
 NEXT = f"{COOKIE}-next"
@@ -29,6 +40,14 @@ async def sign_in(request: web.Request) -> web.Response:
 async def rotate(request: web.Request) -> web.Response:
     await get_session(request).rotate()
     return web.Response()
+
+
+async def signed_in(manager: SessionManager) -> str:
+    """Return the handle of somebody's session."""
+    session = session_of(arrive(manager, ()))
+    await session.bind("ada")
+    assert session.handle is not None
+    return session.handle
 
 
 def spare_in(response) -> str:
@@ -61,7 +80,7 @@ async def test_session_that_keeps_changing_while_a_doubt_is_settled(serve, manag
     async def conflict(*details):
         raise ConflictError("others were faster")
 
-    monkeypatch.setattr("aiohttp_spry_session.request.driver.Driver._land", conflict)
+    monkeypatch.setattr("aiohttp_spry_session.request.landing.Landing.land", conflict)
     response = await client.get("/who", headers={"Cookie": f"{COOKIE}={identifier}; {NEXT}=unknown"})
     assert response.status == 503
     assert cookies_of(response.headers) == cookies_of(response.headers, NEXT) == []
@@ -202,6 +221,20 @@ async def test_task_that_sets_while_the_headers_wait_for_a_renewal(serve, manage
     assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "b": 2}
 
 
+async def test_receiver_that_uses_the_session_before_the_headers_leave(serve, manager):
+    """What it sets is stored with the response that is about to leave (promise 1)."""
+
+    async def receive(event: SessionEvent) -> None:
+        assert event.request is not None
+        await get_session(event.request).set("seen", event.handle)
+
+    manager.on_created.append(receive)
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write?n=1")).headers)
+    seen = await (await client.get("/read", headers=sending(identifier))).json()
+    assert seen == {"n": 1, "seen": handle_of(identifier)}
+
+
 async def test_task_that_never_stops_setting_holds_up_no_response_for_ever(serve, manager, store, caplog):
     """It is answered as an outage in the end: what it set last is not stored, and nobody says that it is."""
 
@@ -248,6 +281,83 @@ async def test_failure_of_one_manager_is_no_response_to_the_other(aiohttp_client
     response = await client.get("/")
     assert response.status == 503
     assert cookies_of(response.headers) == []
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not landed", "landed"])
+async def test_answer_to_an_end_is_lost(make_manager, store, after):
+    """Its end is told once, by whoever removed the session."""
+    faulty = FaultyAdapter(store)
+    manager = make_manager(adapter=faulty)
+    told: list[str] = []
+
+    async def receive(event: SessionEvent) -> None:
+        told.append(event.reason)
+
+    manager.on_destroyed.append(receive)
+    async with manager:
+        handle = await signed_in(manager)
+        faulty.fail("destroy", after=after)
+        if not after:
+            with pytest.raises(AdapterError):
+                await manager.revoke(handle)
+        assert await manager.revoke(handle)
+        assert told == ["revoke"]
+        assert not await manager.revoke(handle)
+
+
+async def test_answer_to_an_end_is_lost_and_nobody_can_ask(make_manager, store):
+    """That is an outage; whether anything is left to end, the next one finds out."""
+    faulty = FaultyAdapter(store)
+    manager = make_manager(adapter=faulty)
+    async with manager:
+        handle = await signed_in(manager)
+        faulty.fail("destroy", after=True)
+        faulty.fail("load", at=2)
+        with pytest.raises(AdapterError, match="destroy"):
+            await manager.revoke(handle)
+
+
+async def test_settling_with_autostart(serve, make_manager, store):
+    """Whoever goes on with their session needs no other: settling makes no write of its own for that."""
+    faulty = FaultyAdapter(store)
+    client = await serve(make_manager(adapter=faulty, autostart=True), who=who, sign_in=sign_in)
+    faulty.fail("create", after=True)
+    spare = spare_in(await client.get("/sign_in"))
+    store.calls.clear()
+    settled = await client.get("/who", headers={"Cookie": f"{NEXT}={spare}"})
+    assert await settled.json() == "ada"
+    assert store.counted == {"load": 1}
+
+
+async def test_rotation_in_two_steps_that_was_cut_short(serve, make_manager):
+    """Whoever then signed out elsewhere is signed out: half a session that nobody knew of is none (promise 3)."""
+    adapter = MinimalAdapter()
+    faulty = FaultyAdapter(adapter)
+    client = await serve(make_manager(adapter=faulty), who=who, sign_in=sign_in, rotate=rotate, **PATHS)
+    old = identifier_in((await client.get("/sign_in")).headers)
+    half = adapter.update
+
+    async def update(handle: str, record: SessionRecord) -> bool:
+        raise OSError("no answer")
+
+    adapter.update = update
+    response = await client.get("/rotate", headers=sending(old))
+    adapter.update = half
+    assert response.status == 503
+    both = {"Cookie": f"{COOKIE}={old}; {NEXT}={spare_in(response)}"}
+    await client.get("/do/destroy_for_good", headers=sending(old))
+    assert await (await client.get("/who", headers=both)).json() is None
+    assert adapter.records == {}
+
+
+async def test_start_in_doubt_on_an_adapter_of_four_methods(serve, make_manager):
+    """It takes one step: there is no half of it, also for who came with an identifier that is dead."""
+    faulty = FaultyAdapter(MinimalAdapter())
+    client = await serve(make_manager(adapter=faulty), who=who, sign_in=sign_in)
+    faulty.fail("create", after=True)
+    spare = spare_in(await client.get("/sign_in", headers=sending("dead")))
+    settled = await client.get("/who", headers={"Cookie": f"{COOKIE}=dead; {NEXT}={spare}"})
+    assert await settled.json() == "ada"
 
 
 async def test_outer_middleware_that_tries_again(serve, make_manager, store):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -50,6 +50,16 @@ class Cluster:
     async def run(self, call: Call) -> Any:
         return await (await self._node_of(call.key)).writes.submit(call)
 
+    async def keys(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        try:
+            await self._client.initialize()
+            for master in self._client.get_primaries():
+                async for keys in self._node(master.name).pipes.walk.keys(pattern):
+                    yield keys
+        except FAILURES:
+            await self._look_around()
+            raise
+
     def connection(self) -> Any:
         """Return a connection to one of the masters: each tells what any of them is told to publish."""
         nodes = self._client.get_primaries()
@@ -76,7 +86,9 @@ class Cluster:
                 await self._client.initialize()
                 await self._client.nodes_manager.initialize()
             found = self._client.get_node_from_key(text)
-        name: str = found.name
+        return self._node(found.name)
+
+    def _node(self, name: str) -> _Node:
         node = self._nodes.get(name)
         if node is None:
             # None shows that it can write: the replicas of a Cluster send to their master.

@@ -18,6 +18,11 @@ from ...record import SessionRecord
 from . import statements
 from .batches import Call
 
+try:
+    import resource
+except ImportError:  # pragma: no cover - Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["ROOM", "is_full", "keep_room", "restart_log", "run_in_room"]
 
 ROOM = 2**20
@@ -142,12 +147,24 @@ def _unused(database: sqlite3.Connection) -> int:
 
 
 def _free(path: str) -> int:
-    """Return how many bytes of the disk are free for us; plenty, where nobody says."""
+    """Return by how many bytes the file may grow; plenty, where nobody says."""
+    return min(_free_on_disk(path), _free_within_limit(path))
+
+
+def _free_on_disk(path: str) -> int:
     try:
         disk = os.statvfs(path)
     except (OSError, AttributeError):
         return _PLENTY
     return disk.f_bavail * disk.f_frsize if disk.f_blocks else _PLENTY
+
+
+def _free_within_limit(path: str) -> int:
+    """Return what the limit on the size of files leaves. Past it the log could not be moved into the file any more."""
+    if resource is None:
+        return _PLENTY
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return _PLENTY if limit == resource.RLIM_INFINITY else limit - _size(path)
 
 
 def _size(path: str) -> int:

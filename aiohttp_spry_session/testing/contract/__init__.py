@@ -7,7 +7,7 @@ import pytest
 
 # Before they are imported, so that a failing assertion shows what it compared.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("hints", "inputs", "life", "moves", "owners", "races", "records"))
+    *(f"{__name__}.{part}" for part in ("hints", "inputs", "life", "moves", "owners", "races", "records", "scans"))
 )
 
 from .hints import HintLaws  # noqa: E402
@@ -17,11 +17,12 @@ from .moves import MoveLaws  # noqa: E402
 from .owners import OwnerLaws  # noqa: E402
 from .races import RaceLaws  # noqa: E402
 from .records import RecordLaws  # noqa: E402
+from .scans import ScanLaws  # noqa: E402
 
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, RaceLaws, InputLaws, LifeLaws, HintLaws):
+class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, ScanLaws, RaceLaws, InputLaws, LifeLaws, HintLaws):
     """Proves that an adapter keeps the contract of :class:`~aiohttp_spry_session.SessionAdapter`.
 
     Subclass it and give it one fixture, which returns a function that makes adapters::
@@ -38,6 +39,7 @@ class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, RaceLaws, InputLaws, Life
 
     - ``shares_store = False``: each adapter has a store of its own, as in the memory of a process
     - ``finds_owners = False``: ``find`` raises ``NotImplementedError``
+    - ``scans = False``: ``scan`` and ``count`` raise ``NotImplementedError``
     - ``purges = False``: the store lets go of expired records by itself, and ``purge`` returns 0
     - ``fails_when_closed = False``: it has no connection, and works without being opened
     - ``survives_reopening = False``: what it held is gone once it was closed

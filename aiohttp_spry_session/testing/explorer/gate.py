@@ -175,6 +175,14 @@ class Gate(SessionAdapter):
             return await self._compose("rotate", old, super().rotate(old, new, record, retired), record, new)
         return await self._step("rotate", old, lambda: self._adapter.rotate(old, new, record, retired), record, new)
 
+    @property
+    def rotates_at_once(self) -> bool:
+        return self._adapter.rotates_at_once
+
+    @property
+    def finds_owners(self) -> bool:
+        return self._adapter.finds_owners
+
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._step("find", "", lambda: self._adapter.find(owner))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from ...codec import unpack
@@ -118,14 +119,17 @@ class Story:
         if cell is not None and cell.live:
             raise BrokenLawError("no lost session", f"{call.actor}'s create overwrote a session")
         values: Values = {}
-        if not call.inner:
+        ends_at = actor.began + self._life
+        if call.inner and call.record is not None:  # of a rotation, which takes the end along
+            ends_at = call.record.expires_at or inf
+        else:
             values = _begun(actor, call)
             actor.result = actor.operation.apply(values, call.actor)
             actor.landed.append(call)
         self.origin = self.origin or call.handle
         # Nobody but a bind may begin with what another session held: elsewhere that would be the same session.
         origin = call.handle if actor.operation.binds else self.origin
-        self.cells[call.handle] = Cell(values, actor.began + self._life, origin=origin)
+        self.cells[call.handle] = Cell(values, ends_at, origin=origin)
 
     def _update(self, call: Call, actor: Part) -> None:
         cell = self._live(call)

@@ -12,9 +12,16 @@ from aiohttp_spry_session import SessionRecord
 from aiohttp_spry_session.events import Events
 from aiohttp_spry_session.identifiers import IdentifierSource
 from aiohttp_spry_session.record import retire
-from aiohttp_spry_session.request import state as state_module
+from aiohttp_spry_session.request import driver as driver_module
+from aiohttp_spry_session.request import plan as plan_module
+from aiohttp_spry_session.request.cookie import CookieDecision
 from aiohttp_spry_session.request.driver import Driver
-from aiohttp_spry_session.request.state import CookieAction, LostError, SessionState, Status
+from aiohttp_spry_session.request.landing import Landing
+from aiohttp_spry_session.request.lifecycle import Lifecycle
+from aiohttp_spry_session.request.look_up import LookUp
+from aiohttp_spry_session.request.plan import next_step, start
+from aiohttp_spry_session.request.state import SessionState
+from aiohttp_spry_session.request.status import CookieAction, LostError, Status
 from aiohttp_spry_session.request.steps import Update
 from aiohttp_spry_session.store.trails import Ended, Trails
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
@@ -167,7 +174,7 @@ def commits_give_up(patch: pytest.MonkeyPatch) -> None:
     async def land_at_last(self: Any, state: SessionState, plan: Any) -> None:
         state.discard()
 
-    patch.setattr(Driver, "_land_at_last", land_at_last)
+    patch.setattr(Landing, "_land_at_last", land_at_last)
 
 
 def conflicts_are_answered_after_the_write(patch: pytest.MonkeyPatch) -> None:
@@ -202,7 +209,7 @@ def lost_sessions_are_started_again(patch: pytest.MonkeyPatch) -> None:
             await self._save(state, last=True)
         except LostError:
             state.ended()
-            await self._create(state, lambda: state.create(self._clock(), values=values, reason="started"))
+            await self._landing.start(state, lambda: start(state, self._clock(), values=values, reason="started"))
 
     patch.setattr(Driver, "_commit", commit)
 
@@ -214,7 +221,7 @@ def after_each_commit(patch: pytest.MonkeyPatch, status: Status, cookie: CookieA
     async def commit(self: Any, state: SessionState) -> None:
         await original(self, state)
         if state.status is status:
-            state.cookie = cookie
+            state.cookie.action = cookie
 
     patch.setattr(Driver, "commit", commit)
 
@@ -245,7 +252,7 @@ def reads_send_the_cookie(patch: pytest.MonkeyPatch) -> None:
 
     def change(state: SessionState) -> None:
         if state.status is Status.LIVE:
-            state.cookie = CookieAction.SEND
+            state.cookie.send()
 
     after_each_arrival(patch, change)
 
@@ -266,7 +273,7 @@ def rotations_lose_their_cookie(patch: pytest.MonkeyPatch) -> None:
 
     async def rotate(self: Any, state: SessionState, **details: Any) -> None:
         await original(self, state, **details)
-        state.cookie = CookieAction.KEEP
+        state.cookie.keep()
 
     patch.setattr(Driver, "rotate", rotate)
 
@@ -303,11 +310,10 @@ def cookies_are_written_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 def renewals_decide_at_commit_points(patch: pytest.MonkeyPatch) -> None:
     """So does a renewal that was asked for before a commit point."""
-    original = SessionState.next_step
     patch.setattr(
-        SessionState,
+        driver_module,
         "next_step",
-        lambda self, now, compute=None, *, last=False: original(self, now, compute, last=True),
+        lambda state, now, compute=None, *, last=False: next_step(state, now, compute, last=True),
     )
     cookies_are_written_unchecked(patch)
 
@@ -318,26 +324,26 @@ def graces_are_compared_by_the_clock(patch: pytest.MonkeyPatch) -> None:
     def until_now(record: SessionRecord, handle: str, *, now: float, grace: float = 0.0) -> SessionRecord:
         return retire(record, handle, now=now, grace=grace or 1e-3)
 
-    patch.setattr(state_module, "retire", until_now)
+    patch.setattr(plan_module, "retire", until_now)
 
 
 def unknown_outcomes_have_no_spare(patch: pytest.MonkeyPatch) -> None:
     """The response of a rotation of unknown outcome carries no second cookie."""
-    patch.setattr(SessionState, "_spare", lambda self, place: None)
+    patch.setattr(CookieDecision, "doubt", lambda self, place: None)
 
 
 def spares_stay(patch: pytest.MonkeyPatch) -> None:
     """The second cookie is never removed."""
-    patch.setattr(SessionState, "settle", lambda self: None)
+    patch.setattr(CookieDecision, "settle", lambda self: None)
 
 
 def spares_are_ignored(patch: pytest.MonkeyPatch) -> None:
     """The second cookie is removed, and never looked at."""
 
     async def settle(self: Any, state: SessionState, status: Any) -> None:
-        state.settle()
+        state.cookie.settle()
 
-    patch.setattr(Driver, "_settle", settle)
+    patch.setattr(LookUp, "_settle", settle)
 
 
 def late_binds_are_refused(patch: pytest.MonkeyPatch) -> None:
@@ -346,7 +352,7 @@ def late_binds_are_refused(patch: pytest.MonkeyPatch) -> None:
     async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
         raise lost
 
-    patch.setattr(Driver, "_let_go", let_go)
+    patch.setattr(Lifecycle, "_let_go", let_go)
 
 
 def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
@@ -355,7 +361,7 @@ def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
     async def let_go(self: Any, state: SessionState, lost: LostError, owner: str) -> None:
         state.leave(Status.ABSENT, values=True)
 
-    patch.setattr(Driver, "_let_go", let_go)
+    patch.setattr(Lifecycle, "_let_go", let_go)
 
 
 def hints_are_not_heard(patch: pytest.MonkeyPatch) -> None:

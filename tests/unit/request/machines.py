@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from msgspec.structs import replace
+
 from aiohttp_spry_session import SessionError
 from aiohttp_spry_session.codec import pack, unpack
 from aiohttp_spry_session.identifiers import IdentifierSource, handle_of
 from aiohttp_spry_session.policy import Policy
 from aiohttp_spry_session.record import SessionRecord, retire
 from aiohttp_spry_session.request.arrival import Sighting
-from aiohttp_spry_session.request.state import LostError, SessionState, Status
+from aiohttp_spry_session.request.plan import Change, extension
+from aiohttp_spry_session.request.state import SessionState
+from aiohttp_spry_session.request.status import LostError, Status
 from aiohttp_spry_session.request.steps import Create, Extend, Move, Step, Update
 
 NOW = 1_000_000.0
@@ -73,14 +77,19 @@ def machine(status: Status, **options: Any) -> SessionState:
     return state
 
 
+def bound(owner: str) -> Change:
+    """What a sign-in makes of a record."""
+    return lambda record, facts, now: (replace(record, owner=owner, created_at=now, expires_at=now + LIFE), facts)
+
+
 def told(state: SessionState) -> str:
     """The state in a line: status, cookies, whether there is anything to commit, values, news."""
     parts = [state.status.name.lower()]
-    if state.cookie.name != "KEEP":
-        parts.append(state.cookie.name.lower())
-    if state.spare_cookie.name != "KEEP":
-        parts.append(f"next-{state.spare_cookie.name.lower()}")
-    if state.has_changes or state._extension(NOW):
+    if state.cookie.action.name != "KEEP":
+        parts.append(state.cookie.action.name.lower())
+    if state.cookie.spare_action.name != "KEEP":
+        parts.append(f"next-{state.cookie.spare_action.name.lower()}")
+    if state.has_changes or extension(state, NOW):
         parts.append("pending")
     parts.extend(f"{key}={value.decode()}" for key, value in sorted(state.view.values.items()))
     parts.extend(f"{news.name}:{news.reason}" for news in state.news)

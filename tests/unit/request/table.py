@@ -6,7 +6,7 @@ the values that are seen; the news.
 
 from __future__ import annotations
 
-from aiohttp_spry_session.request.state import Status
+from aiohttp_spry_session.request.status import Status
 
 TABLE: dict[tuple[Status, str], tuple[str, str]] = {
     (Status.UNLOADED, "put"): ("", "unloaded pending m=2"),

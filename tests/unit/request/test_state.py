@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from aiohttp_spry_session import HeadersSentError, SessionEndedError, SessionRecord
 from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.request.arrival import Place
-from aiohttp_spry_session.request.state import ABSENT, KEEP, CookieAction, LostError, SessionState, Status
+from aiohttp_spry_session.request.plan import next_move, next_step, start, touch
+from aiohttp_spry_session.request.state import SessionState
+from aiohttp_spry_session.request.status import ABSENT, KEEP, CookieAction, LostError, Status
 from aiohttp_spry_session.request.steps import Create, Extend, Move, Update
 
 from .machines import (
@@ -22,6 +24,7 @@ from .machines import (
     OLD,
     OTHER,
     RETIRED_RECORD,
+    bound,
     fresh,
     machine,
     outcome,
@@ -47,7 +50,7 @@ INPUTS: dict[str, Callable[[SessionState], object]] = {
     "ended": lambda s: s.ended(),
     "leave with values": lambda s: s.leave(Status.RETIRED, values=True),
     "leave": lambda s: s.leave(ABSENT, values=False),
-    "settle": lambda s: s.settle(),
+    "settle": lambda s: s.cookie.settle(),
     "leave, arrive live": lambda s: come_again(s, LIVE_RECORD),
     "leave, arrive nothing": lambda s: come_again(s, None),
     "leave, arrive retired": lambda s: (
@@ -63,16 +66,16 @@ INPUTS: dict[str, Callable[[SessionState], object]] = {
     "refreshed retired": lambda s: s.refreshed(handle_of(OLD), RETIRED_RECORD, NOW),
     "refreshed corrupt": lambda s: s.refreshed(handle_of(OLD), CORRUPT_RECORD, NOW),
     "refreshed elsewhere": lambda s: s.refreshed(handle_of(OTHER), LIVE_RECORD, NOW),
-    "next_step": lambda s: s.next_step(NOW),
-    "next_step last": lambda s: s.next_step(NOW, last=True),
-    "next_step compute": lambda s: s.next_step(NOW, lambda v: {**v, "c": b"3"}),
-    "put, next_step": lambda s: (s.put("m", b"2"), s.next_step(NOW))[1],
-    "renew, next_step": lambda s: (s.renew(), s.next_step(NOW))[1],
-    "renew, last": lambda s: (s.renew(), s.next_step(NOW, last=True))[1],
-    "renew, put, last": lambda s: (s.renew(), s.put("m", b"2"), s.next_step(NOW, last=True))[2],
-    "next_move": lambda s: s.next_move(NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False),
-    "next_move owner": lambda s: s.next_move(NOW, "new1", grace=0, owner="eve", reason="bind", arrived_late=False),
-    "touch": lambda s: s.touch(NOW),
+    "next_step": lambda s: next_step(s, NOW),
+    "next_step last": lambda s: next_step(s, NOW, last=True),
+    "next_step compute": lambda s: next_step(s, NOW, lambda v: {**v, "c": b"3"}),
+    "put, next_step": lambda s: (s.put("m", b"2"), next_step(s, NOW))[1],
+    "renew, next_step": lambda s: (s.renew(), next_step(s, NOW))[1],
+    "renew, last": lambda s: (s.renew(), next_step(s, NOW, last=True))[1],
+    "renew, put, last": lambda s: (s.renew(), s.put("m", b"2"), next_step(s, NOW, last=True))[2],
+    "next_move": lambda s: next_move(s, NOW, "new1", reason="rotate", arrived_late=False),
+    "next_move owner": lambda s: next_move(s, NOW, "new1", reason="bind", arrived_late=False, change=bound("eve")),
+    "touch": lambda s: touch(s, NOW, ()),
 }
 """Everything that can be said to the machine, but for what came of its steps."""
 
@@ -135,7 +138,7 @@ def test_renewal_after_the_headers_needs_no_last_commit() -> None:
     state = machine(Status.LIVE)
     state.headers_sent = True
     state.renew()
-    step = state.next_step(NOW)
+    step = next_step(state, NOW)
     assert step == Extend(handle_of(OLD), NOW + LIFE, "renew")
     state.landed(step)
     assert told(state) == "live n=1 renewed:renew"
@@ -154,7 +157,7 @@ def test_create_landed() -> None:
     """There is a session now, and the client is told its identifier."""
     state = machine(ABSENT)
     state.put("m", b"2")
-    assert landed(state, state.next_step(NOW)) == "live send m=2 created:started"
+    assert landed(state, next_step(state, NOW)) == "live send m=2 created:started"
     assert (state.identifier, state.place and state.place.record.version, state.dirty) == ("new1", 1, False)
     assert state.is_new
 
@@ -163,7 +166,7 @@ def test_update_landed() -> None:
     """The changes are none any more; the client has nothing to learn."""
     state = machine(Status.LIVE)
     state.put("m", b"2")
-    assert landed(state, state.next_step(NOW)) == "live m=2 n=1"
+    assert landed(state, next_step(state, NOW)) == "live m=2 n=1"
     assert (state.place and state.place.record.version, state.dirty) == (5, False)
 
 
@@ -174,7 +177,7 @@ def test_renewal_landed(changes: bool) -> None:
     state.renew()
     if changes:
         state.put("m", b"2")
-    assert landed(state, state.next_step(NOW, last=True)) == f"live send{' m=2' * changes} n=1 renewed:renew"
+    assert landed(state, next_step(state, NOW, last=True)) == f"live send{' m=2' * changes} n=1 renewed:renew"
     assert (state.record and state.record.expires_at, state.dirty) == (NOW + LIFE, False)
 
 
@@ -186,7 +189,7 @@ def test_renewal_under_a_rotated_away_identifier_landed(changes: bool) -> None:
     state.renew()
     if changes:
         state.put("m", b"2")
-    assert landed(state, state.next_step(NOW, last=True)) == f"live{' m=2' * changes} n=1 renewed:renew"
+    assert landed(state, next_step(state, NOW, last=True)) == f"live{' m=2' * changes} n=1 renewed:renew"
 
 
 @pytest.mark.parametrize("owner", [None, "eve"])
@@ -194,7 +197,9 @@ def test_move_landed(owner: str | None) -> None:
     """The session is elsewhere; values and changes went with it."""
     state = machine(Status.LIVE)
     state.put("m", b"2")
-    move = state.next_move(NOW, "new1", grace=0, owner=owner, reason="rotate", arrived_late=False)
+    move = next_move(
+        state, NOW, "new1", reason="rotate", arrived_late=False, change=None if owner is None else bound(owner)
+    )
     assert move is not None
     assert move.retired.retired
     assert landed(state, move) == "live send m=2 n=1 rotated:rotate"
@@ -209,9 +214,7 @@ def test_what_is_changed_while_a_step_is_under_way_stays(kind: str) -> None:
     state = machine(ABSENT if kind == "create" else Status.LIVE)
     state.put("m", b"2")
     step = (
-        state.next_move(NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False)
-        if kind == "move"
-        else state.next_step(NOW)
+        next_move(state, NOW, "new1", reason="rotate", arrived_late=False) if kind == "move" else next_step(state, NOW)
     )
     assert step is not None
     state.put("late", b"3")
@@ -228,28 +231,29 @@ def test_doubted_then_landed(kind: str, spares: tuple[str, ...]) -> None:
     state = fresh((OLD,) if kind == "move" else (), spares)
     state.arrive([sighting()] if kind == "move" else [], NOW)
     state.put("m", b"2")
-    step = state.next_step(NOW)
+    step = next_step(state, NOW)
     if kind == "move":
-        step = state.next_move(NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False)
+        step = next_move(state, NOW, "new1", reason="rotate", arrived_late=False)
     assert isinstance(step, Create | Move)
     state.doubted(step)
-    assert (state.spare_cookie, state.spare and state.spare.identifier) == (CookieAction.SEND, "new1")
-    assert state.cookie is KEEP
+    spare = state.cookie.spare
+    assert (state.cookie.spare_action, spare and spare.identifier) == (CookieAction.SEND, "new1")
+    assert state.cookie.action is KEEP
     state.landed(step)
-    assert (state.cookie, state.spare) == (CookieAction.SEND, None)
-    assert state.spare_cookie is (CookieAction.EXPIRE if spares else KEEP)
+    assert (state.cookie.action, state.cookie.spare) == (CookieAction.SEND, None)
+    assert state.cookie.spare_action is (CookieAction.EXPIRE if spares else KEEP)
 
 
 def test_lost_drops_what_is_pending_and_its_cookie() -> None:
     """A cookie from a commit point before is no good any more either (promise 3)."""
     state = machine(Status.LIVE)
     state.renew()
-    landed(state, state.next_step(NOW, last=True))
+    landed(state, next_step(state, NOW, last=True))
     state.put("m", b"2")
     state.lost("rotated")
     assert told(state) == "ended renewed:renew rejected:rotated"
     assert state.news[-1].owner == "ada"
-    assert (state.cookie, state.place, state.dirty) == (KEEP, None, False)
+    assert (state.cookie.action, state.place, state.dirty) == (KEEP, None, False)
     with pytest.raises(SessionEndedError):
         _ = state.identifier
 
@@ -272,21 +276,22 @@ def test_looked_again(record: SessionRecord | None, cookie: CookieAction) -> Non
     """Only a cookie that leads to the session leaves (promise 5)."""
     state = machine(Status.LIVE)
     state.renew()
-    landed(state, state.next_step(NOW, last=True))
-    assert not state.went_on
-    state.go_on()
-    assert state.went_on
+    landed(state, next_step(state, NOW, last=True))
+    assert not state.cookie.went_on
+    state.cookie.go_on()
+    assert state.cookie.went_on
     state.looked_again(record, NOW)
-    assert state.cookie is cookie
+    assert state.cookie.action is cookie
 
 
 def test_could_not_look_again() -> None:
     """Both ways stay open (promise 9)."""
     state = machine(Status.LIVE)
-    landed(state, state.next_move(NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False))
-    state.could_not_look_again()
+    landed(state, next_move(state, NOW, "new1", reason="rotate", arrived_late=False))
+    assert state.place is not None
+    state.cookie.could_not_look_again(state.place)
     assert told(state) == "live next-send n=1 rotated:rotate"
-    assert state.spare == state.place
+    assert state.cookie.spare == state.place
 
 
 # Rotations that met.
@@ -298,7 +303,7 @@ def test_move_of_a_session_that_another_request_rotated(grace: float, late: bool
     """Without grace it lost; by the clock there is nothing left to do; who came late anyway rotates what is there."""
     state = machine(Status.LIVE)
     state.refreshed(handle_of(OTHER), LIVE_RECORD, NOW)
-    said = outcome(lambda: state.next_move(NOW, "new1", grace=grace, owner=None, reason="rotate", arrived_late=late))
+    said = outcome(lambda: next_move(state, NOW, "new1", grace=grace, reason="rotate", arrived_late=late))
     if late:
         assert said == "move other to new1 v5 ada +1100 {n=1}: rotate"
     else:
@@ -309,14 +314,14 @@ def test_refreshed_elsewhere_keeps_the_cookie_of_another() -> None:
     """Whoever rotated it has written the newer one (promise 5); the changes are made on the newest state."""
     state = machine(Status.LIVE)
     state.renew()
-    landed(state, state.next_step(NOW, last=True))
+    landed(state, next_step(state, NOW, last=True))
     state.put("m", b"2")
     state.refreshed(handle_of(OTHER), replace(LIVE_RECORD, version=7), NOW)
     assert told(state) == "live pending m=2 n=1 renewed:renew"
     assert state.place is not None
     assert (state.place.follows, state.place.identifier, state.place.handle) == (True, OLD, handle_of(OTHER))
     with pytest.raises(LostError, match="rotated"):
-        state.touch(NOW)
+        touch(state, NOW, [handle_of(OTHER)])
 
 
 # Time.
@@ -347,9 +352,9 @@ def test_rolling(used: bool, left: float, last: bool, expected: str) -> None:
     state = fresh(rolling=True)
     state.arrive([sighting(record=replace(LIVE_RECORD, expires_at=NOW + left))], NOW)
     state.used = used
-    assert outcome(lambda: state.next_step(NOW, last=last)) == expected
+    assert outcome(lambda: next_step(state, NOW, last=last)) == expected
     state.discard()
-    assert outcome(lambda: state.next_step(NOW, last=last)) == ""
+    assert outcome(lambda: next_step(state, NOW, last=last)) == ""
 
 
 @pytest.mark.parametrize("presented", [(), (OLD,)])
@@ -357,12 +362,12 @@ def test_autostart(presented: tuple[str, ...]) -> None:
     """Whoever has no session is given one, but not who presents a rotated-away identifier."""
     state = fresh(presented, autostart=True)
     state.arrive([sighting(record=None)] if presented else [], NOW)
-    assert outcome(lambda: state.next_step(NOW)) == "create new1 v1 nobody +1200 {}: started"
+    assert outcome(lambda: next_step(state, NOW)) == "create new1 v1 nobody +1200 {}: started"
     state.discard()
-    assert outcome(lambda: state.next_step(NOW)) == ""
+    assert outcome(lambda: next_step(state, NOW)) == ""
     late = fresh(autostart=True)
     late.arrive([sighting(record=RETIRED_RECORD)], NOW)
-    assert outcome(lambda: late.next_step(NOW)) == ""
+    assert outcome(lambda: next_step(late, NOW)) == ""
 
 
 def test_identifier_that_was_handed_out_is_kept() -> None:
@@ -370,7 +375,7 @@ def test_identifier_that_was_handed_out_is_kept() -> None:
     state = machine(ABSENT)
     assert state.identifier == state.identifier == "new1"
     assert state.handed_out
-    assert landed(state, state.next_step(NOW)) == "live send created:started"
+    assert landed(state, next_step(state, NOW)) == "live send created:started"
     assert state.identifier == "new1"
     other = machine(ABSENT)
     other.exchange("another")
@@ -383,7 +388,7 @@ def test_drop_while_a_create_is_under_way_is_no_step_back() -> None:
     """The key may be in what lands: it is removed with the next commit."""
     state = machine(ABSENT)
     state.put("m", b"2")
-    step = state.next_step(NOW)
+    step = next_step(state, NOW)
     state.busy = True
     state.drop("m")
     assert step is not None
@@ -401,8 +406,8 @@ def test_put_all_again() -> None:
 def test_nothing_shows_an_identifier() -> None:
     """Not even the parts of the machine in a traceback (promise 10)."""
     state = machine(Status.LIVE)
-    move = state.next_move(NOW, "new1", grace=0, owner=None, reason="rotate", arrived_late=False)
-    create = machine(ABSENT).create(NOW, reason="bind")
+    move = next_move(state, NOW, "new1", reason="rotate", arrived_late=False)
+    create = start(machine(ABSENT), NOW, reason="bind")
     shown = f"{state!r} {state.place!r} {sighting('secret')!r} {move!r} {create!r} {state.news!r}"
     assert "new1" not in shown
     assert "secret" not in shown

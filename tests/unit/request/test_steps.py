@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from aiohttp_spry_session.facts import NO_FACTS
 from aiohttp_spry_session.request.steps import Create, Extend, Move, Step, Store, Update
 
 from .machines import LIVE_RECORD, NOW, RETIRED_RECORD
@@ -14,11 +15,11 @@ from .machines import LIVE_RECORD, NOW, RETIRED_RECORD
 SENT = 0
 
 STEPS: dict[str, tuple[Step, tuple[Any, ...]]] = {
-    "create": (Create("secret", "h", LIVE_RECORD, {}, SENT, "started"), ("create", "h", LIVE_RECORD)),
-    "update": (Update("h", LIVE_RECORD, {}, SENT, None), ("update", "h", LIVE_RECORD)),
+    "create": (Create("secret", "h", LIVE_RECORD, {}, NO_FACTS, SENT, "started"), ("create", "h", LIVE_RECORD)),
+    "update": (Update("h", LIVE_RECORD, {}, NO_FACTS, SENT, None), ("update", "h", LIVE_RECORD)),
     "extend": (Extend("h", NOW, "renew"), ("renew", "h", NOW)),
     "move": (
-        Move("h", "secret", "new", LIVE_RECORD, RETIRED_RECORD, {}, SENT, "rotate"),
+        Move("h", "secret", "new", LIVE_RECORD, RETIRED_RECORD, {}, NO_FACTS, SENT, "rotate"),
         ("rotate", "h", "new", LIVE_RECORD, RETIRED_RECORD),
     ),
 }

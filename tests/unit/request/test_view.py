@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from aiohttp_spry_session import SessionTooLargeError
 from aiohttp_spry_session.codec import pack, unpack
+from aiohttp_spry_session.facts import NO_FACTS
 from aiohttp_spry_session.record import SessionRecord
 from aiohttp_spry_session.request.view import View, merged
 
@@ -58,7 +59,7 @@ def test_limit_that_was_lowered(stored: dict[str, bytes], changes: list[tuple[st
             assert len(pack(view.values)) == before
         else:
             assert len(pack(view.values)) <= max(limit, before)
-    assert view.packed(view.values) == pack(view.values)
+    assert view.packed(view.values, NO_FACTS) == pack(view.values)
 
 
 @given(st.dictionaries(KEYS, DATA), st.integers(1, 60))
@@ -67,10 +68,10 @@ def test_what_is_packed(values: dict[str, bytes], limit: int) -> None:
     view = View(limit)
     if len(pack(values)) > limit:
         with pytest.raises(SessionTooLargeError):
-            view.packed(values)
+            view.packed(values, NO_FACTS)
     else:
-        assert view.packed(values) == pack(values)
-    assert View(None).packed(values) == pack(values)
+        assert view.packed(values, NO_FACTS) == pack(values)
+    assert View(None).packed(values, NO_FACTS) == pack(values)
 
 
 @given(st.dictionaries(KEYS, DATA), st.lists(CHANGE), st.lists(CHANGE))
@@ -86,7 +87,7 @@ def test_landing_in_the_midst_of_changes(
     for key, value in since:
         change(view, key, value)
     seen = dict(view.values)
-    view.landed(landed, values, step)
+    view.landed(landed, values, NO_FACTS, step)
     assert view.values == seen
     assert seen == merged(unpack(landed.payload), view.changes)
     assert set(view.changes) <= {key for key, _ in since}
@@ -110,7 +111,7 @@ def test_landing_of_what_was_computed(
     step, values = view.sent(), merged(view.values, {key: computed})
     for name, value in since:
         change(view, name, value)
-    view.landed(record(values), values, step)
+    view.landed(record(values), values, NO_FACTS, step)
     assert view.values == merged(values, view.changes)
     for name, value in {key: computed, **dict(since)}.items():
         assert view.values.get(name) == value
@@ -145,7 +146,7 @@ def test_discard_while_a_landing_is_under_way(
         change(view, key, value)
     view.discard(first)
     assert (view.values, view.changes) == (stored, {})
-    view.landed(record(values), values, step)
+    view.landed(record(values), values, NO_FACTS, step)
     assert (view.values, view.changes) == (values, {})
 
 
@@ -179,8 +180,8 @@ def test_nothing_is_seen_of_what_is_over() -> None:
     view = View(30)
     view.put("a", b"1" * 20)
     step = view.sent()
-    view.landed(record(view.values), view.values, step)
+    view.landed(record(view.values), view.values, NO_FACTS, step)
     view.clear()
     assert (view.values, view.changes) == ({}, {})
     with pytest.raises(SessionTooLargeError):
-        view.packed({"a": b"1" * 30})
+        view.packed({"a": b"1" * 30}, NO_FACTS)

@@ -1,0 +1,71 @@
+"""What the response does to the client's cookies: decided by what the request did, and once more at the headers.
+
+Only a request that itself starts, renews, rotates or destroys a session writes the cookie (promise 5). A second one,
+the spare, keeps both ways open where nobody knows whether a new identifier landed (promise 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .arrival import Place
+from .status import KEEP, CookieAction
+
+__all__ = ["CookieDecision"]
+
+
+class CookieDecision:
+    """The decision of one request.
+
+    :param spares: what the client presented beside its identifier, since a rotation of it had an outcome that nobody
+        knew.
+    """
+
+    __slots__ = ("action", "spare", "spare_action", "spares", "went_on")
+
+    def __init__(self, spares: Sequence[str]) -> None:
+        self.spares = spares
+        self.action = KEEP
+        """What becomes of the session's cookie."""
+        self.spare: Place | None = None
+        """Where the session is, if a step landed of which nobody knows; the client is given its identifier too."""
+        self.spare_action = KEEP
+        """What becomes of the cookie beside it."""
+        self.went_on = False
+        """Whether the request went on, and others with it, since this was decided."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the response writes either cookie."""
+        return self.action is not KEEP or self.spare_action is not KEEP
+
+    def send(self) -> None:
+        """Send the identifier: this request has started, renewed or rotated the session (promise 5)."""
+        self.action = CookieAction.SEND
+
+    def keep(self) -> None:
+        """Leave the client's cookie as it is: another response has written the newer one, or nothing is newer."""
+        self.action = KEEP
+
+    def expire(self) -> None:
+        """Remove the client's cookie."""
+        self.action = CookieAction.EXPIRE
+
+    def go_on(self) -> None:
+        """Take note that the loop went on: since this was decided others may have moved the session."""
+        self.went_on = True
+
+    def doubt(self, place: Place) -> None:
+        """Give the client a second identifier: nobody knows whether it is the one that counts (promise 9)."""
+        self.spare, self.spare_action = place, CookieAction.SEND
+
+    def settle(self) -> None:
+        """Let the client forget what it was given beside its identifier: it is settled which one counts."""
+        self.spare = None
+        self.spare_action = CookieAction.EXPIRE if self.spares else KEEP
+
+    def could_not_look_again(self, place: Place) -> None:
+        """Keep both ways open: nobody knows whether the session was moved on since (promise 9)."""
+        if self.spare is None:  # else there is no room for a third: the likelier ones are sent
+            self.keep()
+            self.doubt(place)
