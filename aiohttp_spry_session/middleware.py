@@ -56,8 +56,8 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
     background purge and clean-up.
 
     :param key: the request key; several managers with different cookie names and keys can share one application.
-    :raises ValueError: where the key or the cookie name is taken by another manager of the application, and for what is
-        no manager.
+    :raises ValueError: where the key, the cookie name or the ``header`` is taken by another manager of the application,
+        and for what is no manager.
     """
     check_manager(manager)
     taken = managers_of(app)
@@ -67,6 +67,7 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
                 f"the application has a session manager with the key {other_key!r} and the cookie {other.name!r} "
                 "already: give each its own"
             )
+        _check_header(manager, other)
     app[_MANAGERS] = {**taken, key: manager}
     cycle = _Cycle(manager, key, hooked=True)
     app.middlewares.append(cycle.middleware)
@@ -282,4 +283,13 @@ def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None
                     f"a sub-application has a session manager of its own with the cookie {manager.name!r}, which an "
                     "application around it has too: give each its own name, or set one manager up on both"
                 )
+            for outer in taken.values():
+                _check_header(manager, outer)
         _check_names(inner, taken)
+
+
+def _check_header(manager: SessionManager, other: SessionManager) -> None:
+    """Raise ``ValueError`` where two managers would write one header of a response."""
+    header = manager.header
+    if header is not None and manager is not other and header.lower() == (other.header or "").lower():
+        raise ValueError(f"two session managers on one way have the header {header!r}: give each its own")

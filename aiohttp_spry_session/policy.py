@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from .codec import facts_of
-from .facts import NO_FACTS, Facts, last_used_at
+from .facts import NO_FACTS, USE_SECONDS, Facts, last_used_at
 from .options import MAX_LIFETIME_SECONDS
 from .record import SessionRecord, latest
 
@@ -91,7 +91,9 @@ class Policy:
 
     def is_use_due(self, facts: Facts, created_at: float, now: float) -> bool:
         """Whether a use of the session now is to be stored, though nothing else is."""
-        return self.track_use is not None and last_used_at(facts, created_at) + self.track_use <= now
+        if self.track_use is None:
+            return False
+        return last_used_at(facts, created_at) + max(self.track_use, USE_SECONDS) <= now
 
     def max_age(self, record: SessionRecord, now: float) -> int | None:
         """The cookie's ``Max-Age`` in seconds, within what browsers accept; ``None`` for a browser-session cookie."""

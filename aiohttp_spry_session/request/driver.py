@@ -219,6 +219,8 @@ class Driver:
             await self._commit(state)
         if state.cookie.went_on and state.cookie.action is CookieAction.SEND:
             await self._look_again(state)
+        if state.by_header and state.cookie.repeats:
+            await self._look_before_repeating(state)
         write()
         state.headers_sent = True
 
@@ -230,6 +232,25 @@ class Driver:
             state.cookie.could_not_look_again(state.place)
         else:
             state.looked_again(record, self._clock())
+
+    async def _look_before_repeating(self, state: SessionState) -> None:
+        """Let the response repeat the client's identifier only where nothing newer is known to be (promise 5).
+
+        A cookie beside another leaves that one alone. A header says at once all that the client is to hold, and would
+        take from it what another response gave it meanwhile.
+        """
+        place, spare = state.place, state.cookie.spare
+        overtaken = spare is None
+        if place is not None and not (place.follows and spare is None):
+            try:
+                record = await self._store.load(place.handle)
+                if record is not None and record.retired and spare is not None:  # it may have been this request
+                    record = await self._store.load(spare.handle)
+                overtaken = record is None or record.retired
+            except AdapterError:
+                pass
+        if overtaken:
+            state.cookie.keep_all()
 
     async def _mutate(self, state: SessionState, key: str, change: Change) -> bytes | None:
         outcome: bytes | None = None

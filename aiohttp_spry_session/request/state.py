@@ -247,7 +247,7 @@ class SessionState:
         """Know nothing any more: the look-up failed."""
         self.view.clear()
         self.place, self.known, self.news = None, (), []
-        self.status, self.is_new, self.starting = UNLOADED, True, False
+        self.status, self.is_new, self.starting, self.last_used_at = UNLOADED, True, False, None
         self.cookie.keep()
 
     def begin_absent(self) -> None:
@@ -362,6 +362,7 @@ class SessionState:
         seen = self.view.values
         self.view.clear()
         self.place, self.prospective, self._handed_out, self.is_new = None, None, False, True
+        self.last_used_at = None
         self.status = status
         self.cookie.keep()
         if values:
@@ -371,11 +372,11 @@ class SessionState:
     def ended(self) -> None:
         """Begin anew, without a session: this request destroyed what there was."""
         self.discard()
-        self.known, self.place, self.prospective = (), None, None
+        self.known, self.place, self.prospective, self.last_used_at = (), None, None, None
         self.view.clear()
         self._handed_out, self.is_new, self._came_retired = False, True, False
         self.status = ABSENT
-        if self.presented:
+        if self.presented or (self.by_header and self.cookie.spares):
             self.cookie.expire()
         else:
             self.cookie.keep()
