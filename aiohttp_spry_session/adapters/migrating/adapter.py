@@ -13,6 +13,7 @@ from ...exceptions import AdapterError
 from ...options import read_flag
 from ...record import SessionRecord
 from ...store.sharing import close_shared, open_shared
+from ..hints import merged
 from ..wrapping import WrappingAdapter, within
 from .marks import dig, grave_of, husk, is_husk, is_moved, moved, moving, moving_record, seen, tombstone
 
@@ -55,6 +56,10 @@ class MigratingAdapter(WrappingAdapter):
     def clock(self, clock: Callable[[], float]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.adapter.clock = clock
         self.old.clock = clock
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class, of both stores."""
+        return merged(self.adapter.hints(), self.old.hints())
 
     def behind(self) -> tuple[SessionAdapter, ...]:
         return self.adapter, self.old
