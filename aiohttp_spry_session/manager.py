@@ -191,6 +191,8 @@ class SessionManager:
         identifiers = IdentifierSource(identifier_generator, max_length=spares.max_value_length)
         driver = Driver(self._store, trails, policy, identifiers, self._events, clock)
         self._requests = Requests(driver, cookies, spares, policy, self.codec, clock)
+        # What ends a session finishes that, also where it runs in a block that ends with it.
+        self._hold = driver.watcher.hold
         self._overview = Overview(self._store, trails, policy, self.codec, self._events, clock)
 
     @property
@@ -250,7 +252,8 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         """
-        return await self._overview.revoke(handle)
+        with self._hold():
+            return await self._overview.revoke(handle)
 
     async def revoke_owner(self, owner: str, *, keep: Session | None = None) -> int:
         """End all of an owner's sessions, but for ``keep``; return how many (ASVS 7.4.2, 7.4.3).
@@ -261,7 +264,8 @@ class SessionManager:
         :raises NotImplementedError: where the adapter keeps no index of owners.
         :raises SessionEndedError: where the one to keep is over: nothing is ended then.
         """
-        return await self._overview.revoke_owner(owner, keep)
+        with self._hold():
+            return await self._overview.revoke_owner(owner, keep)
 
     async def revoke_all(self) -> int:
         """End everybody's sessions; return how many. For the day after a break-in.
@@ -272,7 +276,8 @@ class SessionManager:
         :raises AdapterError: where the store failed.
         :raises NotImplementedError: where the adapter cannot list its sessions.
         """
-        return await self._overview.revoke_all()
+        with self._hold():
+            return await self._overview.revoke_all()
 
     async def check(self) -> None:
         """Ask the store for a sign of life, for health checks: load nothing. Returns within ``timeout``.

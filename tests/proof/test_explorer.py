@@ -15,7 +15,7 @@ from aiohttp_spry_session.testing.explorer.gate import Scheduler
 from ..minimal import MinimalAdapter
 
 NAMES = list(OPERATIONS)
-SINGLE = [name for name in NAMES if "," not in name and name != "destroy for good"]
+SINGLE = [name for name in NAMES if "," not in name and name not in ("destroy for good", "open socket")]
 PAIRS = list(combinations_with_replacement(NAMES, 2))
 LATER = [name for name in NAMES if OPERATIONS[name].later]
 LOST = [name for name in NAMES if OPERATIONS[name].lost]
@@ -43,6 +43,15 @@ async def test_every_order_of_every_pair(first: str) -> None:
     explorer = Explorer(MemorySessionAdapter())
     for second in SINGLE[SINGLE.index(first) :]:
         assert await explorer.explore(first, second)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_open_sockets(processes: int) -> None:
+    """Whatever ends the session, and in whatever order, what depends on it ends; while it lives that stays."""
+    explorer = Explorer(MemorySessionAdapter(), processes=processes)
+    for other in NAMES:
+        assert await explorer.explore("open socket", other, limit=30)
+        await explorer.sample("open socket", other, orders=10)
 
 
 @pytest.mark.parametrize("first", LATER)

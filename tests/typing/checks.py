@@ -205,12 +205,11 @@ async def socket(session: Session, request: web.Request) -> None:
         pass
 
 
-class Telling(SessionAdapter):
-    """Hints may be a generator."""
-
-    async def hints(self) -> AsyncIterator[str | None]:
-        """Tell nothing but that all is to be looked at."""
-        yield None
+async def hints(adapter: SessionAdapter) -> None:
+    """What ended, or that all is to be looked at."""
+    assert_type(adapter.hints(), AsyncIterator[str | None])
+    async for hint in adapter.hints():
+        assert_type(hint, str | None)
 
 
 def facts(session: Session) -> None:

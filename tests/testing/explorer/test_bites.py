@@ -423,6 +423,7 @@ BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (late_binds_keep_what_was_ended, ("bind", "destroy"), "live", "no resurrection"),
     (hints_are_not_heard, ("open socket", "destroy"), "live", "ends at once"),
     (hints_are_not_heard, ("open socket", "revoke"), "grace", "ends at once"),
+    (hints_are_not_heard, ("open socket", "expiry"), "live", "ends at once"),
     (rotations_end_sockets, ("open socket", "rotate"), "live", "ends at once"),
 ]
 
