@@ -102,3 +102,41 @@ async def test_a_slow_receiver_delays_the_response() -> None:
         assert not asking.done()
         go_on.set()
         assert (await asking).status == 200
+
+
+@pytest.mark.parametrize(
+    ("lazy", "cookie", "asked"), [(False, False, []), (True, False, []), (False, True, ["load"]), (True, True, [])]
+)
+async def test_what_a_route_that_wants_nothing_costs(lazy: bool, cookie: bool, asked: list[str]) -> None:
+    """Operate: calls to the store of a request that leaves its session alone."""
+    store = FaultyAdapter(MemorySessionAdapter())
+    async with client_of(SessionManager(store, lazy=lazy), untouched) as client:
+        if cookie:
+            await start_session(client)
+        store.calls.clear()
+        async with client.get("/") as response:
+            assert await response.text() == "fine"
+        assert store.calls == asked
+
+
+async def test_sessions_of_a_sub_application_alone() -> None:
+    """Operate: outside of it a request knows of no session, and the store of no request."""
+    store = FaultyAdapter(MemorySessionAdapter())
+
+    async def outside(request: web.Request) -> web.Response:
+        return web.Response(text=str("session" in request))
+
+    inner, app = web.Application(), web.Application()
+    inner.router.add_get("/", read)
+    setup(inner, SessionManager(store))
+    app.router.add_get("/outside", outside)
+    app.add_subapp("/inner/", inner)
+    async with TestClient(TestServer(app)) as client:
+        store.calls.clear()
+        client.session.cookie_jar.update_cookies({"SPRY_SESSION_ID": "x" * 43})
+        async with client.get("/outside") as response:
+            assert await response.text() == "False"
+        assert store.calls == []
+        async with client.get("/inner/") as response:
+            assert await response.text() == "new"
+        assert store.calls == ["load"]
