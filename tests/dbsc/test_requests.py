@@ -109,6 +109,9 @@ async def test_a_plain_write_starts_nothing(site: Site, store: WatchedAdapter, a
     response = await device.get(f"/do/{action}")
     assert (response.status, response.headers.getall("Set-Cookie", [])) == (200, [])
     assert store.calls == ["load"]
+    async with device.steal() as thief:
+        old = {"Cookie": f"{COOKIE}={cookies_of(device)[COOKIE]}; {BOUND}=1.2.3"}
+        assert (await thief.get(f"/do/{action}", headers=old)).headers.getall("Set-Cookie", []) == []
     device.skip(None)
     assert await (await device.get("/")).json() == ["ada", "bound"]
 
@@ -484,13 +487,19 @@ def test_a_binding_may_serve_two_applications() -> None:
 
 async def test_a_client_by_header_is_one_without_it(make_site: MakeSite) -> None:
     """It is offered nothing, and has no bound cookie to lose; where a binding is required it is refused."""
-    site = await make_site(manager={"header": "X-Session"}, paths={"who": _load_and_tell})
+
+    async def facts(request: web.Request) -> web.Response:
+        _, state = companion_of(get_session(request))
+        return web.json_response(state.view.facts.binding is None)
+
+    site = await make_site(manager={"header": "X-Session"}, paths={"facts": facts})
     client = (await site.browse()).client
     response = await client.post("/sign-in", headers={"X-Session": ""}, allow_redirects=False)
     assert "Secure-Session-Registration" not in response.headers
     headers = {"X-Session": response.headers["X-Session"]}
     site.clock.advance(700)
     assert await (await client.get("/", headers=headers)).json() == ["ada", "unbound"]
+    assert await (await client.get("/facts", headers=headers)).json() is True
     await client.get("/do/destroy", headers={**headers, "Cookie": f"{BOUND}=1.2.3"})
     assert await (await client.get("/", headers=headers)).json() == [None, "unbound"]
 
