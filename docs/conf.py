@@ -23,7 +23,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(abc|aiohttp|aiosignal|asyncpg|collections|contextlib|datetime|enum|os|redis|typing|types)\..*"),
     (r"py:.*", r"(web|aioredis)\..*"),
     (r"py:.*", r"[A-Za-z]+"),
-    (r"py:.*", r"aiohttp_spry_session\..*\.(T|D|R|S|V|Q_co|TypedKey)"),
+    (r"py:.*", r"aiohttp_spry_session\..*\.(T|D|R|S|V|H|Q_co|TypedKey)"),
 ]
 
 autodoc_member_order = "bysource"

@@ -25,7 +25,9 @@ REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS 
     "module",
     [
         "aiohttp_spry_session",
+        "aiohttp_spry_session.dbsc",
         "aiohttp_spry_session.testing",
+        "aiohttp_spry_session.testing.dbsc",
         "aiohttp_spry_session.adapters.redis",
         "aiohttp_spry_session.adapters.postgres",
         "aiohttp_spry_session.adapters.migrating",

@@ -27,6 +27,7 @@ from aiohttp_spry_session import (
     StoreCall,
     TooManySessionsError,
     adapter_from_url,
+    dbsc,
     generate_identifier,
     get_session,
     session_middleware,
@@ -355,3 +356,22 @@ def around(adapter: SessionAdapter) -> None:
     SealedAdapter(adapter, 7)  # type: ignore[arg-type]
     MigratingAdapter(adapter)  # type: ignore[call-arg]
     SessionIdentityPolicy(7)  # type: ignore[arg-type]
+
+
+@dbsc.required
+async def vault(request: web.Request) -> web.Response:
+    """A handler stays what it is."""
+    device = dbsc.get_device(request)
+    assert_type(device, dbsc.Device)
+    assert_type(device.thumbprint, str | None)
+    assert_type(device.proved_at, datetime | None)
+    assert_type(await dbsc.prove(request, within=timedelta(seconds=30)), bool)
+    return web.Response(text=device.state)
+
+
+def binding(app: web.Application, manager: SessionManager) -> None:
+    """Sessions that are bound to devices."""
+    devices = dbsc.DeviceBinding(manager, lifetime=timedelta(minutes=10), exclude=("/static",), algorithms=("ES256",))
+    assert_type(devices.on_device_bound, Signal[SessionEvent])
+    dbsc.setup(app, devices)
+    app.router.add_get("/vault", vault)
