@@ -38,7 +38,7 @@ PLACES = [
 """Where a reader finds each promise: the module, and what of it, unless it is the whole."""
 
 LAYERS = [
-    ["exceptions", "options", "cohort"],
+    ["exceptions", "options"],
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
     ["adapter", "policy", "adapters.memory"],
@@ -48,7 +48,7 @@ LAYERS = [
     ["store.timeouts", "store.turns", "store.trails", "store.outage", "store.sharing", "store.guard"],
     ["request.driver"],
     ["session"],
-    ["manager", "request_key"],
+    ["manager", "request_key", "cohort"],
     ["middleware"],
 ]
 """The core from the bottom up: a module imports from lower lines, or from its own."""
