@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from aiohttp_spry_session.cohort import ALONE
@@ -95,7 +96,7 @@ def peers_section(found: dict[str, Any]) -> str:
 
 def _on_node(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["on_node"].items())
-    return f"\n{versions}.\n" if versions else ""
+    return f"\n{textwrap.fill(f'On node: {versions}.', 118)}\n" if versions else ""
 
 
 def _disturbed(found: dict[str, Any]) -> str:
