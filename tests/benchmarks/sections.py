@@ -96,7 +96,7 @@ def peers_section(found: dict[str, Any]) -> str:
 
 def _on_node(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in found["on_node"].items())
-    return f"\n{textwrap.fill(f'On node: {versions}.', 118)}\n" if versions else ""
+    return f"\n{textwrap.fill(f'On node: {versions}.', 118, break_on_hyphens=False)}\n" if versions else ""
 
 
 def _disturbed(found: dict[str, Any]) -> str:
