@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -20,6 +23,12 @@ class Settings:
     """Whether browsers reach it over HTTPS, through a proxy that ends TLS."""
     interval: float = 1.0
     """Seconds between two looks at the session in a stream or a WebSocket."""
+    fresh: timedelta = timedelta(minutes=1)
+    """How long a password opens the pages that ask for it again; short, so that a visitor gets to see it."""
+    max_devices: int = 5
+    """On how many devices a customer may be signed in."""
+    clock: Callable[[], float] = time.time
+    """Returns Unix seconds."""
 
     @property
     def scheme(self) -> str:

@@ -20,6 +20,7 @@ POSTS = [
     "/preferences",
     "/session/renew",
     "/session/rotate",
+    "/confirm",
     "/devices/end-others",
     "/devices/0123456789ab/end",
     "/race",

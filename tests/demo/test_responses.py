@@ -14,7 +14,20 @@ import demo
 
 from .conftest import NewVisitor, Visitor
 
-PAGES = ["/", "/basket", "/preferences", "/session", "/sign-in", "/devices", "/race", "/stream", "/socket", "/activity"]
+PAGES = [
+    "/",
+    "/basket",
+    "/vouchers",
+    "/preferences",
+    "/session",
+    "/sign-in",
+    "/confirm",
+    "/devices",
+    "/race",
+    "/stream",
+    "/socket",
+    "/activity",
+]
 VOID = {"meta", "link", "input", "br", "path", "rect", "circle"}
 
 
