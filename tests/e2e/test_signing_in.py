@@ -88,20 +88,6 @@ async def test_asks_for_the_password_again(open_device: OpenDevice, timed_shop: 
     await page.locator("[data-panel]").get_by_text("rotated (confirm)").wait_for()
 
 
-async def test_a_wrong_password_is_announced(open_device: OpenDevice) -> None:
-    """The form says so, by the field that was wrong, and the customer stays signed in."""
-    page = await open_device(java_script_enabled=False)
-    await sign_in(page)
-    await page.goto("/confirm?next=/vouchers")
-    await page.get_by_label("Password of Ada").fill("wrong")
-    await page.get_by_role("button", name="Confirm").click()
-    assert await page.get_by_role("alert").inner_text() == "The password is wrong."
-    field = page.get_by_label("Password of Ada")
-    assert await field.get_attribute("aria-invalid") == "true"
-    assert await field.input_value() == ""
-    assert await page.get_by_text("Signed in as Ada").is_visible()
-
-
 async def test_one_device_too_many(open_device: OpenDevice, timed_shop: str, clock: FakeClock) -> None:
     """The sixth sign-in says that the oldest device was signed out, and that device finds out at its next page."""
     pages = []
