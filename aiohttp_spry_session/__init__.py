@@ -2,6 +2,7 @@
 
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
+from .adapters.observed import StoreCall
 from .adapters.sqlite import SQLiteSessionAdapter
 from .codec import Codec, JSONCodec
 from .events import SessionEvent
@@ -46,6 +47,7 @@ __all__ = [
     "SessionRecord",
     "SessionTooLargeError",
     "SessionValueError",
+    "StoreCall",
     "TooManySessionsError",
     "adapter_from_url",
     "generate_identifier",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from typing import ClassVar
 
@@ -125,6 +125,33 @@ class SessionAdapter(abc.ABC):
     def finds_owners(self) -> bool:
         """Whether :meth:`find` can be asked."""
         return type(self).find is not SessionAdapter.find
+
+    def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return an asynchronous iterator of all live records with their handles, in any order.
+
+        A record that is there from the beginning to the end comes, and no handle comes twice, whatever else changes
+        meanwhile; what was created, rotated or ended since it began may come or not. It works in steps that hold up no
+        other operation, in bounded memory, and holds nothing of the store between two of them: whoever stops half-way
+        leaves nothing behind. A record that cannot be read is left out.
+
+        :raises NotImplementedError: where the adapter cannot, as this default.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot list its sessions: it has to implement scan() for "
+            "SessionManager.sessions() and revoke_all() to work"
+        )
+
+    async def count(self) -> int:
+        """Return how many live records there are, counted in steps that hold up no other operation.
+
+        A record that cannot be read may be counted: nobody looks into them.
+
+        :raises NotImplementedError: where the adapter cannot, as this default.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot count its sessions: it has to implement count() for "
+            "SessionManager.count() to work"
+        )
 
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.

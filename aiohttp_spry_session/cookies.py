@@ -17,10 +17,12 @@ from multidict import CIMultiDict
 __all__ = [
     "COOKIE_VALUE",
     "MAX_COOKIE_BYTES",
+    "MAX_VALUES",
     "CookieWriter",
     "SameSite",
     "is_cookie_value",
     "read_cookie",
+    "read_header",
 ]
 
 SameSite = Literal["Strict", "Lax", "None"]
@@ -29,7 +31,8 @@ MAX_COOKIE_BYTES = 4096
 """Name and value together; browsers drop a longer cookie (RFC 6265bis, 5.7)."""
 
 _MAX_ATTRIBUTE_BYTES = 1024
-_MAX_VALUES = 4
+MAX_VALUES = 4
+"""So many of the values that a client presents are looked at."""
 COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]+")
 """One or more cookie-octets (RFC 6265, 4.1.1)."""
 
@@ -57,7 +60,7 @@ def read_cookie(headers: Sequence[str], name: str) -> list[str]:
     else:
         found = [value for header in headers for value in find(header)]
     # More than four are not looked up: they cost an attacker nothing.
-    return list(dict.fromkeys(value.strip(" \t") for value in found))[:_MAX_VALUES]
+    return list(dict.fromkeys(value.strip(" \t") for value in found))[:MAX_VALUES]
 
 
 @lru_cache(maxsize=64)
@@ -128,13 +131,20 @@ class CookieWriter:
         headers.setdefault("Cache-Control", "no-store")
 
 
-def add_vary_cookie(headers: CIMultiDict[str]) -> None:
-    """Say that the response depends on the ``Cookie`` header, unless it says so already (CVE-2023-30861)."""
-    if headers.setdefault("Vary", "Cookie") == "Cookie":
-        return
-    present = ", ".join(headers.getall("Vary"))
-    if not {"cookie", "*"} & {field.strip().lower() for field in present.split(",")}:
-        headers["Vary"] = f"{present}, Cookie" if present else "Cookie"
+_TAKEN = frozenset(
+    ("authorization", "cache-control", "connection", "content-length", "content-type", "cookie", "date", "host")
+) | frozenset(("location", "set-cookie", "transfer-encoding", "upgrade", "vary"))
+
+
+def read_header(value: str | None) -> str | None:
+    """Check the option ``header``, a header that plays the cookie's part."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ValueError(f"header must be the name of a header, such as 'X-Session', or None, not {value!r}")
+    if value.lower() in _TAKEN:
+        raise ValueError(f"header must be a name of its own, such as 'X-Session': {value!r} means something to HTTP")
+    return value
 
 
 def _check_characters(name: str, domain: str | None, path: str, same_site: str | None) -> None:

@@ -2,59 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiosignal import Signal
 
 from .adapter import SessionAdapter
 from .adapters.memory import MemorySessionAdapter
-from .codec import Codec, read_codec, unpack_session
-from .cookies import CookieWriter, SameSite, is_cookie_value
+from .codec import Codec, read_codec
+from .cookies import CookieWriter, SameSite, read_header
+from .editing import edited
 from .events import Events, SessionEvent
-from .facts import authenticated_at, last_used_at
 from .identifiers import IdentifierGenerator, IdentifierSource, generate_identifier
-from .options import read_flag, read_lifetime, read_max_bytes, read_max_sessions, read_timeout, read_when_full
-from .policy import Policy, WhenFull, to_datetime
-from .record import SessionRecord
+from .options import (
+    read_flag,
+    read_lifetime,
+    read_max_bytes,
+    read_max_sessions,
+    read_timeout,
+    read_when_full,
+)
+from .overview import Overview, SessionInfo
+from .policy import Policy, WhenFull
 from .request.arrival import Place
-from .request.driver import Driver, report_corrupt
+from .request.driver import Driver
 from .request.state import SessionState
-from .session import Session, check_owner, handle_to_keep
+from .session import Session, check_owner
 from .store.guard import GuardedStore
 from .store.trails import Trails
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["Requests", "SessionInfo", "SessionManager", "check_manager", "requests_of"]
-
-
-_TOGETHER = 500
-"""How many sessions are ended at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
-    """A live session as seen from outside: no secret in it, so it is safe to show to its owner (ASVS 7.5.2)."""
-
-    handle: str
-    owner: str | None
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime
-    """As exactly as ``track_use`` says."""
-    authenticated_at: datetime | None
-    level: str | None
-    device: dict[str, str] | None
-    values: dict[str, Any]
+__all__ = ["Requests", "SessionInfo", "SessionManager", "check_manager", "overview_of", "requests_of"]
 
 
 class Requests:
@@ -101,6 +86,8 @@ class SessionManager:
     :param partitioned: the cookie's ``Partitioned`` (CHIPS).
     :param persistent: send ``Max-Age``; ``False`` makes a cookie that ends with the browser.
     :param max_lifetime: ``timedelta`` or seconds from creation that no renewal passes; ``None``: no limit.
+    :param header: the name of a header that plays the cookie's part for clients without cookies, such as apps; a
+        request that has it is identified by it alone, and answered in it.
     :param rolling: renew a session by itself when a request uses it past half of its lifetime; a callable gets the
         request and says whether it counts as activity, so that polling keeps nobody signed in.
     :param track_use: ``timedelta`` or seconds: a use is stored when the stored one is older; ``None``: with other
@@ -130,6 +117,7 @@ class SessionManager:
         partitioned: bool = False,
         persistent: bool = True,
         max_lifetime: timedelta | float | None = None,
+        header: str | None = None,
         rolling: bool | Callable[[web.Request], bool] = False,
         track_use: timedelta | float | None = None,
         max_sessions: int | None = None,
@@ -168,6 +156,7 @@ class SessionManager:
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
         self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.header = read_header(header)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)
         self.when_full = read_when_full(when_full)
@@ -184,8 +173,8 @@ class SessionManager:
         self.adapter.clock = clock
         self._events = Events(self)
         self._store = GuardedStore(adapter, clock, self.timeout)
-        self._trails = Trails(self._store, clock)
-        self._policy = Policy(
+        trails = Trails(self._store, clock)
+        policy = Policy(
             adapter.expiration,
             self.max_lifetime,
             self.rolling is not False,
@@ -199,8 +188,9 @@ class SessionManager:
         spares = cookies.named(f"{name}-next")
         # The longer name: an identifier goes into either cookie.
         identifiers = IdentifierSource(identifier_generator, max_length=spares.max_value_length)
-        driver = Driver(self._store, self._trails, self._policy, identifiers, self._events, clock)
-        self._requests = Requests(driver, cookies, spares, self._policy, self.codec, clock)
+        driver = Driver(self._store, trails, policy, identifiers, self._events, clock)
+        self._requests = Requests(driver, cookies, spares, policy, self.codec, clock)
+        self._overview = Overview(self._store, trails, policy, self.codec, self._events, clock)
 
     @property
     def on_created(self) -> Signal[SessionEvent]:
@@ -233,27 +223,33 @@ class SessionManager:
         :raises AdapterError: where the store failed.
         :raises NotImplementedError: where the adapter keeps no index of owners.
         """
-        found = await self._store.find(check_owner(owner))
-        now = self.clock()
-        infos = [
-            info
-            for handle, record in found.items()
-            if not self._policy.is_over(record, now) and (info := self._info(handle, record)) is not None
-        ]
-        return sorted(infos, key=lambda info: info.created_at, reverse=True)
+        return await self._overview.find(owner)
+
+    def sessions(self, owner: str | None = None) -> AsyncIterator[SessionInfo]:
+        """Return an asynchronous iterator of everybody's live sessions, in any order, or of an owner's.
+
+        They come as the store finds them, never all at once: of a million too. One that is rotated meanwhile may come
+        under either handle, under both, or not.
+
+        :raises AdapterError: where the store failed.
+        :raises NotImplementedError: where the adapter cannot list them, or keeps no index of owners.
+        """
+        return self._overview.sessions(None if owner is None else check_owner(owner))
+
+    async def count(self) -> int:
+        """Return how many live sessions there are, counted in steps that hold up nobody.
+
+        :raises AdapterError: where the store failed.
+        :raises NotImplementedError: where the adapter cannot count them.
+        """
+        return await self._overview.count()
 
     async def revoke(self, handle: str) -> bool:
         """End a session, wherever a rotation has taken it; return whether there was one (ASVS 7.4.5).
 
         :raises AdapterError: where the store failed.
         """
-        check_handle(handle)
-        # What comes from a form may be anything; a store need not even be able to express it.
-        ended = await self._trails.end(handle) if is_cookie_value(handle) else None
-        if ended is None:
-            return False
-        await self._events.emit("destroyed", ended.handle, ended.owner, reason="revoke")
-        return True
+        return await self._overview.revoke(handle)
 
     async def revoke_owner(self, owner: str, *, keep: Session | None = None) -> int:
         """End all of an owner's sessions, but for ``keep``; return how many (ASVS 7.4.2, 7.4.3).
@@ -264,28 +260,25 @@ class SessionManager:
         :raises NotImplementedError: where the adapter keeps no index of owners.
         :raises SessionEndedError: where the one to keep is over: nothing is ended then.
         """
-        check_owner(owner)
-        if keep is not None:
-            if not isinstance(keep, Session):
-                raise ValueError(f"keep must be the Session that is to live on, not a {type(keep).__name__}")
-            await keep.load()
-        ended = 0
-        # A second look, for what a rotation moved out of sight of the first.
-        for _ in range(2):
-            found = await self._store.find(owner)
-            # Asked after the look, the trail has whatever handle the kept session was found under.
-            kept_handle = None if keep is None else handle_to_keep(keep)
-            kept = [] if kept_handle is None else await self._trails.trail(kept_handle)
-            ended += await self._revoke_all([handle for handle in found if handle not in kept])
-        return ended
+        return await self._overview.revoke_owner(owner, keep)
 
-    async def _revoke_all(self, handles: Sequence[str]) -> int:
-        """End sessions, many at a time: adapters carry out together what comes together."""
-        ended = 0
-        for start in range(0, len(handles), _TOGETHER):
-            part = handles[start : start + _TOGETHER]
-            ended += sum(await asyncio.gather(*map(self.revoke, part)))
-        return ended
+    async def revoke_all(self) -> int:
+        """End everybody's sessions; return how many. For the day after a break-in.
+
+        Whoever was signed in when it began is not any more when it returns. Sessions that start while it runs may be
+        ended or live on. Where it fails half-way, those that came before are ended: call it again.
+
+        :raises AdapterError: where the store failed.
+        :raises NotImplementedError: where the adapter cannot list its sessions.
+        """
+        return await self._overview.revoke_all()
+
+    async def check(self) -> None:
+        """Ask the store for a sign of life, for health checks: load nothing. Returns within ``timeout``.
+
+        :raises AdapterError: where the store fails, hangs, or is closed.
+        """
+        await self._overview.check()
 
     def edit(self, handle: str) -> AbstractAsyncContextManager[Session]:
         """Return the session under a handle, outside a request: ``async with manager.edit(handle) as session``.
@@ -296,7 +289,7 @@ class SessionManager:
         :raises SessionEndedError: at entry, where no session lives under the handle, or a rotation has taken it to.
         :raises AdapterError: where the store failed.
         """
-        return edited(self._requests, check_handle(handle))
+        return edited(self._requests.driver, self._requests.session, handle)
 
     async def purge(self) -> int:
         """Delete expired sessions from the store; return how many (ASVS 14.2.7).
@@ -322,48 +315,15 @@ class SessionManager:
     ) -> None:
         await self.close()
 
-    def _info(self, handle: str, record: SessionRecord) -> SessionInfo | None:
-        try:
-            stored, facts, _ = unpack_session(record.payload, record.created_at)
-            values = {key: self.codec.decode(data) for key, data in stored.items()}
-        except (TypeError, ValueError, RecursionError):
-            report_corrupt(handle)
-            return None
-        proved = authenticated_at(facts, record.owner, record.created_at)
-        return SessionInfo(
-            handle=handle,
-            owner=record.owner,
-            created_at=to_datetime(record.created_at),
-            expires_at=None if record.expires_at is None else to_datetime(record.expires_at),
-            last_used_at=to_datetime(last_used_at(facts, record.created_at)),
-            authenticated_at=None if proved is None else to_datetime(proved),
-            level=facts.level,
-            device=facts.device,
-            values=values,
-        )
-
-
-def check_handle(handle: str) -> str:
-    """Return what may be a handle; ``ValueError`` for what is no ``str``."""
-    if not isinstance(handle, str):
-        raise ValueError(f"a handle must be a str, such as session.handle, not a {type(handle).__name__}")
-    return handle
-
-
-@asynccontextmanager
-async def edited(requests: Requests, handle: str) -> AsyncIterator[Session]:
-    """Give a session to a block, and commit or discard what it did."""
-    state = requests.driver.begin((handle,))
-    state.headers_sent = True
-    state.rolling = state.tracking = False  # it is no use by its owner
-    await requests.driver.edit(state, handle)
-    yield requests.session(state)  # where the block raises, what it changed is never committed
-    await requests.driver.save(state, last=True)
-
 
 def requests_of(manager: SessionManager) -> Requests:
     """Return what the request cycle needs of a manager."""
     return manager._requests  # noqa: SLF001 - no user of a manager needs it
+
+
+def overview_of(manager: SessionManager) -> Overview:
+    """Return what the command line needs of a manager."""
+    return manager._overview  # noqa: SLF001 - a site's own code needs no more than the manager's methods
 
 
 def check_manager(manager: object) -> SessionManager:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from weakref import ReferenceType, ref
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler, Middleware
 
@@ -20,12 +20,12 @@ from .answers import (
     has_left,
     may_have_left,
 )
-from .cookies import add_vary_cookie, read_cookie
+from .carriers import CookieCarrier, HeaderCarrier, add_vary
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
 from .request.state import SessionState
-from .request.status import KEEP, UNLOADED, CookieAction
+from .request.status import UNLOADED
 from .request_key import NamedKey
 from .session import Session
 
@@ -115,6 +115,9 @@ class _Cycle:
         self._key = NamedKey(key)
         self._requests = requests_of(manager)
         self._driver = self._requests.driver
+        self._cookies = CookieCarrier(self._requests, hooked=hooked)
+        self._header = None if manager.header is None else HeaderCarrier(manager.header)
+        self._vary = "Cookie" if manager.header is None else f"Cookie, {manager.header}"
         self._rolling = manager.rolling if callable(manager.rolling) else None
         self._hooked = hooked
 
@@ -154,14 +157,11 @@ class _Cycle:
         return response
 
     def _begin(self, request: web.Request) -> SessionState:
-        headers = request.headers.getall(hdrs.COOKIE, ())
-        name = self._manager.name
-        if not headers:
-            state = self._driver.begin(())
-        elif any("-next" in header for header in headers):
-            state = self._driver.begin(read_cookie(headers, name), read_cookie(headers, self._requests.spares.name))
-        else:
-            state = self._driver.begin(read_cookie(headers, name))
+        header = self._header
+        by_header = header is not None and header.is_in(request)
+        presented, spares = header.read(request) if header is not None and by_header else self._cookies.read(request)
+        state = self._driver.begin(presented, spares)
+        state.by_header = by_header
         state.request = ref(request)
         if self._rolling is not None:
             state.rolling = bool(self._rolling(request))
@@ -180,7 +180,7 @@ class _Cycle:
         elif state.dirty or state.cookie.writes:
             await self._driver.leave(state, partial(self._write_headers, response, state))
         elif state.used:
-            add_vary_cookie(response.headers)
+            add_vary(response.headers, self._vary)
 
     async def _settle(self, request: web.Request, state: SessionState, error: BaseException) -> BaseException:
         """Commit what the handler did before it raised a response, or discard it (promise 8); return what to raise.
@@ -225,28 +225,14 @@ class _Cycle:
                     await answer_instead(request, error)
                 raise
         elif state.used:
-            add_vary_cookie(response.headers)
+            add_vary(response.headers, self._vary)
         state.headers_sent = True
 
     def _write_headers(self, response: web.StreamResponse, state: SessionState) -> None:
-        headers = response.headers
         if state.used:
-            add_vary_cookie(headers)
-        requests, place, cookie = self._requests, state.place, state.cookie
-        if cookie.spare_action is CookieAction.SEND and cookie.spare is not None:
-            spare = cookie.spare
-            requests.spares.write(headers, spare.identifier, max_age=requests.max_age(spare))
-        elif cookie.spare_action is CookieAction.EXPIRE:
-            requests.spares.remove(headers)
-        if cookie.action is KEEP:
-            return
-        if not self._hooked:
-            # One that the handler set becomes a header only when the response is prepared.
-            response.cookies.pop(self._manager.name, None)
-        if cookie.action is CookieAction.SEND and place is not None:
-            requests.cookies.write(headers, place.identifier, max_age=requests.max_age(place))
-        else:
-            requests.cookies.remove(headers)
+            add_vary(response.headers, self._vary)
+        carrier = self._header if state.by_header and self._header is not None else self._cookies
+        carrier.write(response, state)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 
-from aiohttp_spry_session import SESSION, SessionAdapter, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session import SESSION, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session.adapters.wrapping import WrappingAdapter
 
 from .assets import is_asset
 
@@ -158,60 +159,33 @@ def summary(entries: list[Entry]) -> dict[str, Any]:
     }
 
 
-class RecordingAdapter(SessionAdapter):
+class RecordingAdapter(WrappingAdapter):
     """Passes every call on to another adapter, and notes it for the request that made it."""
 
-    def __init__(self, inner: SessionAdapter) -> None:
-        super().__init__(expiration=inner.expiration)
-        self._inner = inner
-
-    @property
-    def clock(self) -> Callable[[], float]:
-        """The clock of the adapter inside."""
-        return self._inner.clock
-
-    @clock.setter
-    def clock(self, clock: Callable[[], float]) -> None:
-        self._inner.clock = clock
-
-    @property
-    def purge_interval(self) -> float:  # type: ignore[override]
-        """Seconds between two calls of :meth:`purge`."""
-        return self._inner.purge_interval
-
     async def load(self, handle: str) -> SessionRecord | None:
-        record = await noted("load", self._inner.load(handle))
+        record = await noted("load", super().load(handle))
         entry = CURRENT.get()
         if entry is not None and entry.handle is None and record is not None and not record.retired:
             entry.came_with = entry.handle = handle
         return record
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
-        return await noted("create", self._inner.create(handle, record))
+        return await noted("create", super().create(handle, record))
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
-        return await noted("update", self._inner.update(handle, record))
+        return await noted("update", super().update(handle, record))
 
     async def destroy(self, handle: str) -> bool:
-        return await noted("destroy", self._inner.destroy(handle))
+        return await noted("destroy", super().destroy(handle))
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
-        return await noted("renew", self._inner.renew(handle, expires_at))
+        return await noted("renew", super().renew(handle, expires_at))
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
-        return await noted("rotate", self._inner.rotate(old, new, record, retired))
+        return await noted("rotate", super().rotate(old, new, record, retired))
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
-        return await noted("find", self._inner.find(owner))
-
-    async def purge(self) -> int:
-        return await self._inner.purge()
-
-    async def open(self) -> None:
-        await self._inner.open()
-
-    async def close(self) -> None:
-        await self._inner.close()
+        return await noted("find", super().find(owner))
 
 
 async def noted(operation: str, call: Awaitable[T]) -> T:

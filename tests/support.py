@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from multidict import CIMultiDictProxy
@@ -14,7 +14,7 @@ from aiohttp_spry_session.manager import requests_of
 
 COOKIE = "SPRY_SESSION_ID"
 
-OPERATIONS = ("load", "create", "update", "renew", "rotate", "destroy", "find", "purge")
+OPERATIONS = ("load", "create", "update", "renew", "rotate", "destroy", "find", "scan", "count", "purge")
 
 
 class WatchedAdapter(SessionAdapter):
@@ -44,10 +44,13 @@ class WatchedAdapter(SessionAdapter):
         return dict(Counter(self.calls))
 
     async def _pass(self, operation: str, *args: Any, **kwargs: Any) -> Any:
+        return await self._step(operation, getattr(self.inner, operation), *args, **kwargs)
+
+    async def _step(self, operation: str, call: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
         self.calls.append(operation)
         if self.before is not None:
             await self.before(operation)
-        result = await getattr(self.inner, operation)(*args, **kwargs)
+        result = await call(*args, **kwargs)
         if self.after is not None:
             await self.after(operation)
         return result
@@ -80,6 +83,15 @@ class WatchedAdapter(SessionAdapter):
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._pass("find", owner)
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Each step is a call: each record, and the end."""
+        records = aiter(self.inner.scan())
+        while (found := await self._step("scan", anext, records, None)) is not None:
+            yield found
+
+    async def count(self) -> int:
+        return await self._pass("count")
 
     async def purge(self) -> int:
         return await self._pass("purge")

@@ -38,6 +38,7 @@ PUBLIC = {
     "SessionTooLargeError",
     "SessionValueError",
     "TooManySessionsError",
+    "StoreCall",
     "adapter_from_url",
     "generate_identifier",
     "get_session",
@@ -105,6 +106,7 @@ OPTIONS = [
     ),
     *(
         "max_lifetime",
+        "header",
         "rolling",
         "track_use",
         "max_sessions",
@@ -173,7 +175,8 @@ def test_core_imports_no_driver_of_an_extra():
     """Nothing imports a driver that may not be installed, nor pytest."""
     code = (
         "import sys, aiohttp_spry_session, aiohttp_spry_session.testing;"
-        "print([name for name in ('redis', 'asyncpg', 'pytest', 'hypothesis', 'pickle5') if name in sys.modules])"
+        "optional = ('redis', 'asyncpg', 'cryptography', 'aiohttp_security', 'pytest', 'hypothesis', 'pickle5');"
+        "print([name for name in optional if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert (run.stdout.strip(), run.stderr) == ("[]", "")

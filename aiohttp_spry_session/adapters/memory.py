@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -130,6 +130,20 @@ class MemorySessionAdapter(SessionAdapter):
             if record is not None and not record.retired:
                 found[handle] = record
         return found
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        for number, handle in enumerate(list(self._records), 1):
+            record = self._get(handle)
+            if record is not None and not record.retired:
+                yield handle, record
+            if number % _STEP == 0:
+                await asyncio.sleep(0)
+
+    async def count(self) -> int:
+        live = 0
+        async for _ in self.scan():
+            live += 1
+        return live
 
     async def purge(self) -> int:
         now = self.clock()

@@ -43,6 +43,7 @@ class SessionState:
         "_handed_out",
         "_identifiers",
         "busy",
+        "by_header",
         "cookie",
         "dirty",
         "failure",
@@ -74,6 +75,8 @@ class SessionState:
         self.policy = policy
         self._identifiers = identifiers
         self.presented = presented
+        self.by_header = False
+        """Whether that came in a header, and not in a cookie."""
         self.known: Sequence[str] = ()
         """Handles that the client presented and the store knew."""
         self.status = UNLOADED

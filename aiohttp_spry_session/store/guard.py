@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 from ..adapter import SessionAdapter
@@ -125,14 +125,45 @@ class GuardedStore:
             _check_record("find", record)
         return found
 
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return all live records with their handles; the time limit is for each step."""
+        records = self._adapter.scan()
+        try:
+            while (found := await self._call("scan", _next, records)) is not None:
+                if isinstance(found, NotImplementedError):  # no failure of the store
+                    raise found
+                handle, record = found
+                if not record.retired and not record.is_expired(self._clock()):
+                    yield handle, record
+        finally:
+            close = getattr(records, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def count(self) -> int:
+        """Return how many live records there are. It takes the time it takes, as :meth:`purge`."""
+        answer = await self._unlimited("count", self._count)
+        if isinstance(answer, NotImplementedError):  # no failure of the store
+            raise answer
+        return answer
+
+    async def _count(self) -> int | NotImplementedError:
+        try:
+            return await self._adapter.count()
+        except NotImplementedError as error:
+            return error
+
     async def purge(self) -> int:
         """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""
+        return await self._unlimited("purge", self._adapter.purge)
+
+    async def _unlimited(self, operation: str, method: Callable[[], Awaitable[T]]) -> T:
         try:
-            return await self._adapter.purge()
+            return await method()
         except AdapterError:
             raise
         except Exception as error:
-            raise AdapterError("purge", f"failed ({type(error).__name__})") from error
+            raise AdapterError(operation, f"failed ({type(error).__name__})") from error
 
     async def open(self) -> None:
         """Open the adapter for its first user; several managers of one event loop may share one."""
@@ -174,6 +205,21 @@ class GuardedStore:
             failure.__cause__ = cause  # now: the log shows it
         self._outage.failed(operation, failure)
         return failure
+
+
+async def _next(
+    records: AsyncIterator[tuple[str, SessionRecord]],
+) -> tuple[str, SessionRecord] | NotImplementedError | None:
+    """Return what comes next in a scan; ``None`` at its end."""
+    try:
+        found: object = await anext(records)
+    except StopAsyncIteration:
+        return None
+    except NotImplementedError as error:
+        return error
+    if not isinstance(found, tuple) or len(found) != 2 or not isinstance(found[0], str):
+        raise AdapterError("scan", f"answered a {type(found).__name__} instead of a handle with its record")
+    return found[0], _check_record("scan", found[1])
 
 
 def _check_record(operation: str, record: object) -> SessionRecord:

@@ -11,7 +11,7 @@ from ..exceptions import AdapterError
 
 __all__ = ["Outage"]
 
-_READS = frozenset({"load", "find"})
+_READS = frozenset({"load", "find", "scan", "count"})
 
 _SECONDS_BETWEEN_LINES = 60.0
 

@@ -70,8 +70,10 @@ class Trails:
             handles.append(successor.handle)
         return handles
 
-    async def end(self, handle: str) -> Ended | None:
+    async def end(self, handle: str, known: SessionRecord | None = None) -> Ended | None:
         """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
+
+        ``known`` is the live record that was there a moment ago, where one has just been seen: it need not be loaded.
 
         A live record is fenced first, by taking its place as a retired one that leads nowhere: so a rotation that runs
         at the same time either sees it gone, or is seen and followed: a logout always logs out (promise 3).
@@ -80,7 +82,7 @@ class Trails:
         fence: Ended | None = None
         attempts = 0
         while handle and handle not in passed:
-            record = await self._store.load(handle)
+            record, known = await self._store.load(handle) if known is None else known, None
             if record is None:
                 break
             if record.retired:

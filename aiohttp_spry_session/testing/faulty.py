@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
 from ..adapter import SessionAdapter
@@ -14,7 +14,9 @@ __all__ = ["Fault", "FaultyAdapter", "Operation"]
 
 T = TypeVar("T")
 
-Operation = Literal["load", "create", "update", "destroy", "renew", "rotate", "find", "purge", "open", "close"]
+Operation = Literal[
+    "load", "create", "update", "destroy", "renew", "rotate", "find", "scan", "count", "purge", "open", "close"
+]
 """The methods of an adapter."""
 
 
@@ -177,6 +179,15 @@ class FaultyAdapter(SessionAdapter):
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._pass("find", lambda: self.adapter.find(owner))
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Pass a scan on; each record that is asked for, and the end, is one call."""
+        records = aiter(self.adapter.scan())
+        while (found := await self._pass("scan", lambda: anext(records, None))) is not None:
+            yield found
+
+    async def count(self) -> int:
+        return await self._pass("count", self.adapter.count)
 
     async def purge(self) -> int:
         return await self._pass("purge", self.adapter.purge)

@@ -55,7 +55,9 @@ class PageRunner:
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> PageRunner:
-        self._stack.enter_context(mock.patch.dict(sys.modules, {"example": self._module}))
+        # No patch.dict: it would forget what a page imports, and cryptography cannot be imported twice.
+        sys.modules["example"] = self._module
+        self._stack.callback(sys.modules.pop, "example")
         return self
 
     async def __aexit__(self, *_: object) -> None:

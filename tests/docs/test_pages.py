@@ -28,6 +28,9 @@ REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS 
         "aiohttp_spry_session.testing",
         "aiohttp_spry_session.adapters.redis",
         "aiohttp_spry_session.adapters.postgres",
+        "aiohttp_spry_session.adapters.migrating",
+        "aiohttp_spry_session.adapters.sealed",
+        "aiohttp_spry_session.integrations.aiohttp_security",
     ],
 )
 def test_every_public_name(module: str) -> None:

@@ -23,7 +23,7 @@ MakeRecord = Callable[..., SessionRecord]
 
 COMMANDS = (
     "get mget set getrange setrange del pttl pexpire persist time "
-    "zadd zrem zscore zrange zrangebyscore eval evalsha exists"
+    "zadd zrem zscore zrange zrangebyscore eval evalsha exists scan"
 )
 """What the adapter needs to be allowed, on the keys of its prefix."""
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from aiohttp_spry_session import MemorySessionAdapter
 
-OPERATIONS = ("load", "create", "update", "destroy", "renew", "rotate", "find", "purge")
+OPERATIONS = ("load", "create", "update", "destroy", "renew", "rotate", "find", "count", "purge")
 
 
 class Connected(MemorySessionAdapter):
     """Fails while it is closed."""
 
-    is_open = False
+    is_open = scans_closed = False
 
     async def open(self):
         self.is_open = True
 
     async def close(self):
         self.is_open = False
+
+    async def count(self):
+        records = map(self._get, self._records)
+        return sum(record is not None and not record.retired for record in records)
+
+    async def scan(self):
+        if not self.is_open and not self.scans_closed:
+            raise ConnectionError("closed")
+        async for found in super().scan():
+            yield found
 
 
 def needing(*operations: str) -> type[Connected]:
@@ -26,7 +36,7 @@ def needing(*operations: str) -> type[Connected]:
         async def call(self, *given, **options):
             if not self.is_open:
                 raise ConnectionError("closed")
-            return await getattr(MemorySessionAdapter, operation)(self, *given, **options)
+            return await getattr(Connected, operation)(self, *given, **options)
 
         return call
 

@@ -19,6 +19,7 @@ from . import (  # noqa: F401 - add their adapters to BREAKS
     broken_finds,
     broken_ghosts,
     broken_moves,
+    broken_scans,
     broken_values,
 )
 from .broken import BREAKS
@@ -46,7 +47,7 @@ class Pretending(InProcess):
 class OnOneStore(AdapterContract):
     """What two adapters on one ``dict`` declare."""
 
-    finds_owners = purges = fails_when_closed = False
+    finds_owners = scans = purges = fails_when_closed = False
 
 
 class Alone(OnOneStore):
@@ -63,6 +64,10 @@ class PretendingToForget(InProcess):
 
 class WithoutIndex(InProcess):
     finds_owners = False
+
+
+class WithoutScan(InProcess):
+    scans = False
 
 
 class WithoutPurge(InProcess):
@@ -141,6 +146,14 @@ async def test_a_method_that_works_while_closed_is_noticed(operation):
     assert await failing(PretendingToFail, needing(*set(OPERATIONS) - {operation}), noticed) == noticed
 
 
+async def test_a_scan_that_works_while_closed_is_noticed(monkeypatch):
+    """It is tried up to its first step."""
+    noticed = {"test_a_closed_adapter_fails"}
+    adapter = needing(*OPERATIONS)
+    monkeypatch.setattr(adapter, "scans_closed", True)
+    assert await failing(PretendingToFail, adapter, noticed) == noticed
+
+
 @pytest.mark.parametrize("operation", ["load", "update", "destroy", "renew", "rotate"])
 async def test_a_method_that_remembers_while_closed_is_noticed(operation):
     """Each is tried on what was there before."""
@@ -173,6 +186,7 @@ def test_every_test_can_fail():
         (PretendingToFail, {"test_a_closed_adapter_fails"}),
         (PretendingToForget, {"test_a_closed_adapter_fails"}),
         (WithoutIndex, {"test_find_answers_an_owners_live_records"}),
+        (WithoutScan, {"test_scan_answers_all_live_records"}),
         (WithoutPurge, {"test_purge_deletes_many", "test_purge_deletes_what_has_expired_and_counts_it"}),
     ],
 )

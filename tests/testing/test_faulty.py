@@ -55,6 +55,21 @@ async def test_calls_are_recorded_by_name(store, clock):
     assert store.calls == ["open", "create", "load", "update", "renew", "rotate", "find", "destroy", "purge", "close"]
 
 
+async def test_each_step_of_a_scan_is_a_call(store, clock):
+    """A scan can go wrong in its midst; what came before it came."""
+    for handle in ("a", "b", "c"):
+        await store.create(handle, a_record(clock))
+    store.calls.clear()
+    assert [handle async for handle, _ in store.scan()] == ["a", "b", "c"]
+    assert await store.count() == 3
+    assert store.calls == ["scan"] * 4 + ["count"]
+    store.fail("scan", at=3)
+    records = store.scan()
+    assert [(await anext(records))[0], (await anext(records))[0]] == ["a", "b"]
+    with pytest.raises(OSError, match="the store failed"):
+        await anext(records)
+
+
 async def test_a_failure_before_the_operation(store, clock):
     """The chosen call fails with the chosen exception and without effect; the ones around it work."""
     error = ConnectionResetError("gone")
@@ -258,7 +273,7 @@ async def test_what_it_says(store):
     """The messages say what is allowed, and that the test is the cause."""
     with pytest.raises(ValueError, match=r"^at and times count from 1; times=None is every call from then on$"):
         store.fail(at=0)
-    known = "load, create, update, destroy, renew, rotate, find, purge, open, close"
+    known = "load, create, update, destroy, renew, rotate, find, scan, count, purge, open, close"
     with pytest.raises(ValueError, match=f"^an adapter has no method 'delete', only {known}$"):
         store.hang("delete")
     store.fail()

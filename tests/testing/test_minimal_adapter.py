@@ -13,7 +13,7 @@ from ..minimal import MinimalAdapter
 class TestMinimal(AdapterContract):
     """Adapters on one dict."""
 
-    finds_owners = purges = fails_when_closed = False
+    finds_owners = scans = purges = fails_when_closed = False
 
     @pytest.fixture
     def make_adapter(self):
@@ -62,7 +62,7 @@ class SuspendingAdapter(MinimalAdapter):
 class TestSuspending(AdapterContract):
     """The defaults hold where their steps are interleaved, too."""
 
-    finds_owners = purges = fails_when_closed = False
+    finds_owners = scans = purges = fails_when_closed = False
 
     @pytest.fixture
     def make_adapter(self):
@@ -75,12 +75,14 @@ class WithoutIndexAdapter(SQLiteSessionAdapter):
 
     find = SessionAdapter.find
     purge = SessionAdapter.purge
+    scan = SessionAdapter.scan
+    count = SessionAdapter.count
 
 
 class TestWithoutIndex(AdapterContract):
     """What an adapter does not do it may leave to the base class, open or closed."""
 
-    finds_owners = purges = False
+    finds_owners = scans = purges = False
 
     @pytest.fixture
     def make_adapter(self, tmp_path):

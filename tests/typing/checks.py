@@ -23,12 +23,18 @@ from aiohttp_spry_session import (
     SessionManager,
     SessionRecord,
     SQLiteSessionAdapter,
+    StoreCall,
     adapter_from_url,
     generate_identifier,
     get_session,
     session_middleware,
     setup,
 )
+from aiohttp_spry_session.adapters.migrating import MigratingAdapter
+from aiohttp_spry_session.adapters.observed import ObservedAdapter
+from aiohttp_spry_session.adapters.sealed import SealedAdapter, generate_key
+from aiohttp_spry_session.adapters.wrapping import WrappingAdapter
+from aiohttp_spry_session.integrations.aiohttp_security import SessionIdentityPolicy
 
 
 class Item(msgspec.Struct):
@@ -260,3 +266,21 @@ async def third() -> None:
     assert_type(await adapter.find("user"), Mapping[str, SessionRecord])
     assert_type(await adapter.purge(), int)
     assert_type(adapter.expiration, float | None)
+
+
+def around(adapter: SessionAdapter) -> None:
+    """Adapters around adapters are adapters, and what observes is a plain function."""
+
+    def observe(call: StoreCall) -> None:
+        assert_type(call.operation, str)
+        assert_type(call.seconds, float)
+        assert_type(call.outcome, Literal["ok", "failed", "cancelled"])
+
+    key = generate_key()
+    assert_type(key, str)
+    nested: SessionAdapter = SealedAdapter(ObservedAdapter(MigratingAdapter(adapter, adapter), observe), [key, b""])
+    assert_type(WrappingAdapter(nested).adapter, SessionAdapter)
+    assert_type(WrappingAdapter(nested).clock(), float)
+    SealedAdapter(adapter, 7)  # type: ignore[arg-type]
+    MigratingAdapter(adapter)  # type: ignore[call-arg]
+    SessionIdentityPolicy(7)  # type: ignore[arg-type]

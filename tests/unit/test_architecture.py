@@ -58,8 +58,10 @@ LAYERS = [
     ["request.lifecycle"],
     ["request.driver"],
     ["session"],
+    ["overview"],
+    ["editing"],
     ["manager", "request_key"],
-    ["answers"],
+    ["answers", "carriers"],
     ["middleware"],
 ]
 """The core from the bottom up: a module imports from lower lines, or from its own."""
@@ -175,7 +177,7 @@ def test_imports_of_the_core_make_no_circle() -> None:
 
 def test_whole_core_is_in_the_list() -> None:
     """A new module of the core gets its place."""
-    outside = ("adapters/", "testing/")
+    outside = ("adapters/", "integrations/", "testing/")
     known = {f"{module.replace('.', '/')}.py" for layer in LAYERS for module in layer}
     optional = {"__init__.py", "urls.py", "request/__init__.py", "store/__init__.py"}
     assert {path for path in SOURCES if not path.startswith(outside)} - optional == known - {"adapters/memory.py"}
@@ -186,13 +188,26 @@ def test_adapters_know_no_requests(module: str) -> None:
     """No policy, no cookies, no codec: they import the contract, and what an adapter is made of."""
     own = [name for name in imported(module) if not name.startswith((":", "adapters"))]
     allowed = {"adapter", "record", "exceptions", "events", "options", "codec"}
+    allowed |= {"store.sharing"}  # what is wrapped may have other users
     assert set(own) <= allowed, set(own) - allowed
 
 
+def test_nothing_imports_what_is_optional() -> None:
+    """Neither the core nor an adapter of a store knows of adapters around adapters, or of what joins other packages."""
+    optional = ("adapters.wrapping", "adapters.observed", "adapters.sealed", "adapters.migrating", "integrations")
+    own = tuple(name.replace(".", "/") for name in optional)
+    knowing = {
+        path for path in SOURCES if not path.startswith(own) and any(n.startswith(optional) for n in imported(path))
+    }
+    assert knowing == {"__init__.py"}
+    assert {name for name in imported("__init__.py") if name.startswith(optional)} == {"adapters.observed"}
+
+
 def test_only_the_request_cycle_knows_aiohttp_web() -> None:
-    """``middleware`` alone, with what it answers for a failure, and the key that requests are asked with."""
-    knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith("testing/")}
-    assert knowing == {"answers.py", "middleware.py", "request_key.py"}
+    """``middleware`` alone, with what it answers, reads and writes, and the key that requests are asked with."""
+    outside = ("testing/", "integrations/")
+    knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith(outside)}
+    assert knowing == {"answers.py", "carriers.py", "middleware.py", "request_key.py"}
 
 
 def test_what_is_long_says_its_rule() -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from aiohttp_spry_session.cookies import CookieWriter, add_vary_cookie, is_cookie_value, read_cookie
+from aiohttp_spry_session.carriers import add_vary
+from aiohttp_spry_session.cookies import CookieWriter, is_cookie_value, read_cookie
 
 DEFAULTS = {
     "name": "sid",
@@ -224,10 +225,10 @@ def test_names_of_headers():
     """Header names are written as their RFCs spell them."""
     headers = CIMultiDict([("set-cookie", "a=1")])
     writer().write(headers, "v", max_age=None)
-    add_vary_cookie(headers)
+    add_vary(headers, "Cookie")
     assert [name for name, _ in headers.items()] == ["Set-Cookie", "Set-Cookie", "Cache-Control", "Vary"]
     headers["Vary"] = "Accept"
-    add_vary_cookie(headers)
+    add_vary(headers, "Cookie")
     assert list(headers.items())[-1] == ("Vary", "Accept, Cookie")
 
 
@@ -260,5 +261,5 @@ def test_cache_control(present):
 def test_vary(present, expected):
     """Cookie joins what is there, in one header, and once."""
     headers = CIMultiDict([("Vary", value) for value in present])
-    add_vary_cookie(headers)
+    add_vary(headers, "Cookie")
     assert headers.getall("Vary") == expected

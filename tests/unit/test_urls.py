@@ -122,6 +122,26 @@ def test_postgres(monkeypatch, scheme):
     assert adapter.options == {"expiration": 60, "create_schema": True}
 
 
+@pytest.mark.parametrize(
+    ("url", "passed_on", "options"),
+    [
+        ("redis://host/0?prefix=shop:", "redis://host/0", {"prefix": "shop:"}),
+        ("unix:///run/s.sock?db=1&prefix=a%26b&x=%20", "unix:///run/s.sock?db=1&x=+", {"prefix": "a&b"}),
+        ("redis://host?db=1", "redis://host?db=1", {}),
+        ("postgresql://h/db?table=t&sslmode=require&schema=web", "postgresql://h/db?sslmode=require", None),
+    ],
+)
+def test_options_of_the_adapter(monkeypatch, url, passed_on, options):
+    """They are taken out of the URL, which is the driver's otherwise."""
+    for name in ("redis", "postgres"):
+        module = type(sys)("stub")
+        module.PostgresSessionAdapter = module.RedisSessionAdapter = Stub
+        monkeypatch.setitem(sys.modules, f"aiohttp_spry_session.adapters.{name}", module)
+    adapter = adapter_from_url(url, expiration=60)
+    expected = {"create_schema": True, "table": "t", "schema": "web"} if options is None else options
+    assert (adapter.url, adapter.options) == (passed_on, {"expiration": 60, **expected})
+
+
 @pytest.mark.parametrize(("url", "driver"), [("redis://host", "redis"), ("postgresql://host/db", "asyncpg")])
 def test_missing_driver(monkeypatch, url, driver):
     """A driver that is not installed is an ImportError, when it is needed and not before."""

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, DummyCookieJar, web
 from aiohttp.test_utils import TestClient
 
-from aiohttp_spry_session import SessionManager, setup
+from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSessionAdapter, setup
+from aiohttp_spry_session.adapters.sealed import SealedAdapter
 from aiohttp_spry_session.identifiers import handle_of
 
-from ..support import identifier_in, sending
+from ..support import WatchedAdapter, identifier_in, sending
 from .handlers import PATHS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[TestClient]]
+
+
+@pytest.fixture(params=["memory", "sqlite", "sealed"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> WatchedAdapter:
+    """A watched store: of the core install, or with sealed records."""
+    if request.param == "sqlite":
+        return WatchedAdapter(SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF"))
+    memory = MemorySessionAdapter()
+    return WatchedAdapter(memory if request.param == "memory" else SealedAdapter(memory, b"k" * 32))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,10 +17,10 @@ from ..batching import Batcher
 from .batches import Writer
 from .connections import connections_from, is_collision, is_connection_lost
 from .examination import CodecError, check_codecs, is_read_committed
-from .rows import encode, key_of, read_handle, read_record
+from .rows import after, encode, key_of, read_handle, read_record
 from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
 from .sending import Sender
-from .statements import Kind, Row, Statements, store
+from .statements import COUNT_STEP, SCAN_STEP, Kind, Row, Statements, store
 from .waves import Operation
 
 __all__ = ["PostgresSessionAdapter", "schema_sql"]
@@ -120,6 +120,33 @@ class PostgresSessionAdapter(SessionAdapter):
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._submit("find", self._finds, encode(owner))
 
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        start = b""
+        while True:
+            if not self._is_open:
+                raise _closed("scan")
+            rows = await self._read(self._statements.scan_page, start)
+            for is_live, *row in rows:
+                handle = read_handle(row) if is_live else None
+                record = None if handle is None else read_record(row)
+                if handle is not None and record is not None:
+                    yield handle, record
+            if len(rows) < SCAN_STEP:
+                return
+            start = after(rows[-1][1])
+
+    async def count(self) -> int:
+        live: int = 0
+        start = b""
+        while True:
+            if not self._is_open:
+                raise _closed("count")
+            ((more, rows, last),) = await self._read(self._statements.count_page, start)
+            live += more
+            if rows < COUNT_STEP:
+                return live
+            start = after(last)
+
     async def purge(self) -> int:
         """Delete what has expired, in steps; one worker at a time: where another one is at it, this ends."""
         purged = 0
@@ -205,7 +232,7 @@ class PostgresSessionAdapter(SessionAdapter):
                 found[owner][handle] = record
         return [found[owner] for owner in owners]
 
-    async def _read(self, statement: str, keys: list[bytes]) -> Sequence[Any]:
+    async def _read(self, statement: str, keys: list[bytes] | bytes) -> Sequence[Any]:
         try:
             return await self._reader.fetch(statement, self.clock(), keys)
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 from ...events import logger
 from ...record import SessionRecord
 
-__all__ = ["encode", "key_of", "read_handle", "read_record", "stored_payload"]
+__all__ = ["after", "encode", "key_of", "read_handle", "read_record", "stored_payload"]
 
 _MAX_KEY = 1024
 _DIGEST = b"\xff"
@@ -35,6 +35,11 @@ def key_of(handle: str) -> bytes:
 
 def _key(stored: bytes) -> bytes:
     return stored if len(stored) <= _MAX_KEY else _DIGEST + hashlib.sha256(stored).digest()
+
+
+def after(key: bytes) -> bytes:
+    """Return the first of all keys that come after one."""
+    return key + b"\0"
 
 
 def stored_payload(handle: str, key: bytes, payload: bytes) -> bytes:

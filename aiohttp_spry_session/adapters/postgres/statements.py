@@ -14,7 +14,10 @@ from ...record import SessionRecord
 from .rows import encode, key_of, stored_payload
 from .schema import Table
 
-__all__ = ["Kind", "Row", "Statements", "columns", "store"]
+__all__ = ["COUNT_STEP", "SCAN_STEP", "Kind", "Row", "Statements", "columns", "store"]
+
+SCAN_STEP, COUNT_STEP = 200, 2000
+"""How many records are looked at in one step."""
 
 _COLUMNS = "payload, version, created_at, expires_at, owner, retired"
 _UNEXPIRED = "(s.expires_at IS NULL OR s.expires_at > $1)"
@@ -36,6 +39,17 @@ FROM unnest($2::bytea[]) AS sought (owner)
 CROSS JOIN LATERAL (
     SELECT handle, {columns} FROM {table} s WHERE s.owner = sought.owner AND {live} OFFSET 0
 ) AS found
+"""
+
+# By the primary key, dead ones too: so each page takes the same time, however many of its records are over. How many
+# these are stands in the statement, where the server sees it when it plans.
+_SCAN = "SELECT {live}, handle, {columns} FROM {table} s WHERE handle >= $2 ORDER BY handle LIMIT {scan_step}"
+_COUNT = """
+WITH page AS MATERIALIZED (
+    SELECT handle, {live} AS is_live FROM {table} s WHERE handle >= $2 ORDER BY handle LIMIT {count_step}
+)
+SELECT (SELECT count(*) FROM page WHERE is_live), (SELECT count(*) FROM page),
+    (SELECT handle FROM page ORDER BY handle DESC LIMIT 1)
 """
 
 # Who wins is decided once, in "held": it locks the rows that fulfil their operation's condition. It waits for nobody: a
@@ -125,6 +139,12 @@ class Statements(NamedTuple):
     purge: str
     """Deletes at most ``$2`` expired records, unless another worker is at it; returns how many."""
 
+    scan_page: str
+    """Returns :data:`SCAN_STEP` records by their handles, from ``$2`` on: whether live, handle, then the fields."""
+
+    count_page: str
+    """Returns how many of :data:`COUNT_STEP` records, from ``$2`` on, are live; how many these are; the last handle."""
+
     @classmethod
     def on(cls, table: Table) -> Statements:
         """Return the statements for a table."""
@@ -137,8 +157,10 @@ class Statements(NamedTuple):
             "fits": _FITS,
             "patience": _PATIENCE,
             "abandoned": _ABANDONED,
+            "scan_step": SCAN_STEP,
+            "count_step": COUNT_STEP,
         }
-        return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE)))
+        return cls(*(template.format_map(parts) for template in (_LOAD, _FIND, _WRITE, _PURGE, _SCAN, _COUNT)))
 
 
 class Kind(bytes, enum.Enum):

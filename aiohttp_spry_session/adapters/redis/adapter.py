@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 
 from redis.asyncio import Redis, RedisCluster
@@ -142,6 +143,25 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._owners.find(owner)
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """As in the base class; on a Cluster node by node, so that a record that moves to another may be missed."""
+        kept = self._kept
+        async for handles in kept.handles():
+            values = await asyncio.gather(*map(kept.get, handles))
+            for handle, data in zip(handles, values, strict=True):
+                stored = None if data is None else kept.read(handle, data)
+                if stored is None:
+                    continue
+                record = await self.load(handle) if stored.pending else stored.record
+                if record is not None and not record.retired and not record.is_expired(self.clock()):
+                    yield handle, record
+
+    async def count(self) -> int:
+        live = 0
+        async for _ in self.scan():
+            live += 1
+        return live
 
     async def purge(self) -> int:
         """Do nothing: Redis lets go of what has expired by itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -49,6 +49,16 @@ class Cluster:
     async def run(self, call: Call) -> Any:
         return await (await self._node_of(call.key)).writes.submit(call)
 
+    async def keys(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        try:
+            await self._client.initialize()
+            for master in self._client.get_primaries():
+                async for keys in self._node(master.name).pipes.walk.keys(pattern):
+                    yield keys
+        except FAILURES:
+            await self._look_around()
+            raise
+
     async def close(self) -> None:
         for node in self._nodes.values():
             await node.reads.drain()
@@ -66,7 +76,9 @@ class Cluster:
                 await self._client.initialize()
                 await self._client.nodes_manager.initialize()
             found = self._client.get_node_from_key(text)
-        name: str = found.name
+        return self._node(found.name)
+
+    def _node(self, name: str) -> _Node:
         node = self._nodes.get(name)
         if node is None:
             # None shows that it can write: the replicas of a Cluster send to their master.

@@ -7,7 +7,7 @@ elsewhere) is sent again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +19,7 @@ from ..batching import Batcher
 from .failures import FAILURES, is_lost
 from .pipe import Pipe
 from .scripts import Script
+from .walking import KeyWalk
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -76,6 +77,10 @@ class Connections(Protocol):
         """Return the answer of a script; raise what it failed with."""
         ...
 
+    def keys(self, pattern: bytes, /) -> AsyncIterator[list[bytes]]:
+        """Return the keys of all strings, in steps; one may come several times."""
+        ...
+
     async def close(self) -> None:
         """Wait for what is under way, and close the connections."""
         ...
@@ -90,22 +95,26 @@ class Closed:
     async def run(self, call: Call) -> Any:
         return await self.get(call.key)
 
+    async def keys(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
+        yield [pattern] if await self.get(pattern) else []
+
     async def close(self) -> None:
         """There is nothing to close."""
 
 
 class Pipes:
-    """The two connections to one server. What one of them learns of the server counts for both.
+    """The connections to one server: two, and a third to walk through its keys. What one learns counts for all.
 
     :param make: returns a connection of redis-py's that is not connected yet.
     :param probe: a command by which a new connection shows that it leads to a master; nothing where that is sure.
     """
 
     def __init__(self, make: Callable[[], Any], probe: bytes = b"") -> None:
-        self.reads, self.writes = self._both = Pipe(make, probe), Pipe(make, probe)
+        self.reads, self.writes, walks = self._all = Pipe(make, probe), Pipe(make, probe), Pipe(make, probe)
+        self.walk = KeyWalk(walks, partial(self._ask, walks))
 
     async def use(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> list[Any]:
-        """Return the results of some operations on one of the two."""
+        """Return the results of some operations on one of them."""
         try:
             results = await carry_out(pipe, operations)
         except FAILURES:
@@ -115,17 +124,22 @@ class Pipes:
             self._leave()
         return results
 
+    async def _ask(self, pipe: Pipe, parts: tuple[bytes, ...]) -> Any:
+        (answer,) = await self.use(pipe, _converse, [_pack(*parts)])
+        return answer
+
     async def close(self) -> None:
-        for pipe in self._both:
+        await self.walk.drain()
+        for pipe in self._all:
             await pipe.close()
 
     def _leave(self) -> None:
-        for pipe in self._both:
+        for pipe in self._all:
             pipe.leave()
 
 
 class Server:
-    """One server: a standalone one, or the master that a Sentinel names. Makes two connections, as the client does.
+    """One server: a standalone one, or the master that a Sentinel names. Makes its connections as the client does.
 
     A name, a proxy or a service address may lead to a server that was demoted, for a while: so each new connection
     shows that it can write before it is used, also one for reads.
@@ -141,6 +155,7 @@ class Server:
         self._writes: Batcher[Call, Any] = Batcher(partial(self._send, pipes.writes, run_each))
         self.get = self._reads.submit
         self.run = self._writes.submit
+        self.keys = pipes.walk.keys
 
     async def close(self) -> None:
         await self._reads.drain()
@@ -195,7 +210,7 @@ async def run_each(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> li
     return results
 
 
-async def _converse(pipe: Pipe, commands: list[bytes], *, asking: bool) -> list[Any]:
+async def _converse(pipe: Pipe, commands: list[bytes], *, asking: bool = False) -> list[Any]:
     if not asking:
         return await pipe.converse(b"".join(commands), len(commands), ANSWER_SECONDS)
     packed = b"".join([_ASKING + command for command in commands])

@@ -40,6 +40,8 @@ class Pipe:
         self._probe = probe
         self._link: _Link | None = None
         self._is_left = False
+        self.connections = 0
+        """How many it has made."""
 
     async def converse(self, commands: bytes, count: int, seconds: float) -> list[Any]:
         """Send so many commands; return their answers, each a value or the exception that the server answered with.
@@ -69,6 +71,7 @@ class Pipe:
             await link.close()
 
     async def _connect(self, seconds: float) -> _Link:
+        """Make another connection, and try it."""
         await self.close()
         self._is_left = False
         connection = self._make()
@@ -87,6 +90,7 @@ class Pipe:
         except BaseException:
             await self.close()
             raise
+        self.connections += 1
         return link
 
 

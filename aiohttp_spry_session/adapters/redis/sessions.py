@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ...events import logger
 from ...record import RETIRED_SECONDS, SessionRecord
 from . import scripts
 from .connections import Call, Closed, Connections
-from .records import Stored, decode, end_of, pack_time, time_to_live, to_bytes
+from .records import Stored, decode, end_of, pack_time, time_to_live, to_bytes, to_str
 from .scripts import Script
+from .walking import Seen, pattern_of
 
 __all__ = ["KeptSessions"]
 
@@ -31,6 +32,19 @@ class KeptSessions:
     def key(self, handle: str) -> bytes:
         """Return the key that holds a session."""
         return self._sessions + handle.encode("utf-8", "surrogatepass")
+
+    async def handles(self) -> AsyncIterator[list[str]]:
+        """Return the handles for which something is kept, in steps, each once."""
+        seen = Seen()
+        async for keys in self.connections.keys(pattern_of(self._sessions)):
+            yield [handle for key in keys if seen.add(key) and (handle := self._handle(key)) is not None]
+
+    def _handle(self, key: bytes) -> str | None:
+        try:
+            return to_str(key[len(self._sessions) :])
+        except UnicodeDecodeError:
+            logger.error("the stored session %r is corrupt and counts as absent", key)
+            return None
 
     def owner_key(self, owner: str) -> bytes:
         """Return the key that holds an owner's index."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
@@ -27,13 +27,13 @@ __all__ = ["SQLiteSessionAdapter"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-U = TypeVar("U")
 
 Synchronous = Literal["EXTRA", "FULL", "NORMAL", "OFF"]
 
 _PURGE_SECONDS = 0.003
 _FIRST_PURGE, _MIN_PURGE, _MAX_PURGE = 100, 10, 1000
 _OPEN_SECONDS = 10.0
+_SCAN_STEP, _COUNT_STEP = 200, 2000
 
 
 class SQLiteSessionAdapter(SessionAdapter):
@@ -105,6 +105,26 @@ class SQLiteSessionAdapter(SessionAdapter):
         if not self._opened:
             raise _not_open("find")
         return await self._read(statements.find, owner)
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        start: bytes | None = b""
+        while start is not None:
+            if not self._opened:
+                raise _not_open("scan")
+            page, start = await self._read(statements.scan_page, start, _SCAN_STEP)
+            for found in page.items():
+                yield found
+
+    async def count(self) -> int:
+        live, start = 0, b""
+        while True:
+            if not self._opened:
+                raise _not_open("count")
+            more, following = await self._read(statements.count_page, start, _COUNT_STEP)
+            live += more
+            if following is None:
+                return live
+            start = following
 
     async def purge(self) -> int:
         """As in the base class; and if the file is not where it was any more, log that, and open it anew."""
@@ -244,8 +264,10 @@ class SQLiteSessionAdapter(SessionAdapter):
     async def _load(self, handles: list[str]) -> Sequence[SessionRecord | BaseException | None]:
         return await self._read(load_together, handles)
 
-    async def _read(self, call: Callable[[sqlite3.Connection, float, U], T], argument: U) -> T:
-        return await (await self._connected("_reader")).perform(call, self.clock(), argument)
+    async def _read(
+        self, call: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await (await self._connected("_reader")).perform(call, self.clock(), *args, **kwargs)
 
     async def _write(self, calls: list[Call]) -> Sequence[Any]:
         writer = await self._connected("_writer")

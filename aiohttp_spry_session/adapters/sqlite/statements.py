@@ -13,7 +13,20 @@ from typing import Any
 from ...events import logger
 from ...record import SessionRecord
 
-__all__ = ["MAX_LOADS", "create", "destroy", "find", "load_many", "purge", "renew", "rotate", "update", "update_data"]
+__all__ = [
+    "MAX_LOADS",
+    "count_page",
+    "create",
+    "destroy",
+    "find",
+    "load_many",
+    "purge",
+    "renew",
+    "rotate",
+    "scan_page",
+    "update",
+    "update_data",
+]
 
 _LOAD_LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MAX_LOADS = _LOAD_LENGTHS[-1]
@@ -51,6 +64,11 @@ _RENEW = f"""
 # As _UNEXPIRED, without IS NULL: within RETURNING that is 0 for NULL too (SQLite 3.40).
 _DESTROY = "DELETE FROM sessions WHERE handle = :handle RETURNING coalesce(expires_at > :now, 1)"
 _FIND = f"SELECT handle, {_COLUMNS} FROM sessions WHERE owner = :owner AND {_LIVE}"
+# By the primary key, dead ones too: so each page takes the same time, however many of its records are over. A blob,
+# which nobody here writes, comes after all text, and would be taken for the text of the same bytes.
+_PAGE = "SELECT {} FROM sessions WHERE handle >= CAST(:start AS TEXT) AND handle < x'' ORDER BY handle LIMIT :step"
+_SCAN = _PAGE.format(f"handle, {_COLUMNS}")
+_COUNT = f"SELECT count(*), coalesce(sum(is_live), 0), max(handle) FROM ({_PAGE.format(f'handle, {_LIVE} AS is_live')})"
 _PURGE = """
     DELETE FROM sessions WHERE handle IN (SELECT handle FROM sessions WHERE expires_at <= :now LIMIT :step)
 """
@@ -133,9 +151,37 @@ def destroy(database: sqlite3.Connection, now: float, handle: str) -> bool:
 
 def find(database: sqlite3.Connection, now: float, owner: str) -> dict[str, SessionRecord]:
     """Return an owner's live records."""
+    return _found(database.execute(_FIND, {"owner": owner, "now": now}), now)
+
+
+def scan_page(
+    database: sqlite3.Connection, now: float, start: bytes, step: int
+) -> tuple[dict[str, SessionRecord], bytes | None]:
+    """Return the live ones of ``step`` records by their handles, from one on; and the start of the next page, if any.
+
+    The first page starts at ``b""``. A start is in bytes, since a handle may be none.
+    """
+    rows = database.execute(_SCAN, {"start": start, "step": step}).fetchall()
+    live = {handle: record for handle, record in _found(rows, now).items() if not record.retired}
+    return live, _after(rows[-1][0]) if len(rows) == step else None
+
+
+def count_page(database: sqlite3.Connection, now: float, start: bytes, step: int) -> tuple[int, bytes | None]:
+    """Return how many of the records of a page, as :func:`scan_page` has it, are live; and the start of the next."""
+    ((rows, live, last),) = database.execute(_COUNT, {"start": start, "step": step, "now": now})
+    return live, _after(last) if rows == step else None
+
+
+def _after(handle: bytes) -> bytes:
+    """Return the first of all handles that come after one."""
+    return handle + b"\0"
+
+
+def _found(stored_rows: Iterable[Sequence[Any]], now: float) -> dict[str, SessionRecord]:
+    """Return the records of rows by the handles that these begin with, unless they are over."""
     handles: list[str] = []
     rows: list[Any] = []
-    for stored, *row in database.execute(_FIND, {"owner": owner, "now": now}):
+    for stored, *row in stored_rows:
         handle = stored.decode(errors="replace")
         if handle.encode() == stored:
             rows.append((len(handles), *row))

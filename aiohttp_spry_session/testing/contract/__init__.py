@@ -7,7 +7,7 @@ import pytest
 
 # Before they are imported, so that a failing assertion shows what it compared.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("inputs", "life", "moves", "owners", "races", "records"))
+    *(f"{__name__}.{part}" for part in ("inputs", "life", "moves", "owners", "races", "records", "scans"))
 )
 
 from .inputs import InputLaws  # noqa: E402
@@ -16,11 +16,12 @@ from .moves import MoveLaws  # noqa: E402
 from .owners import OwnerLaws  # noqa: E402
 from .races import RaceLaws  # noqa: E402
 from .records import RecordLaws  # noqa: E402
+from .scans import ScanLaws  # noqa: E402
 
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, RaceLaws, InputLaws, LifeLaws):
+class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, ScanLaws, RaceLaws, InputLaws, LifeLaws):
     """Proves that an adapter keeps the contract of :class:`~aiohttp_spry_session.SessionAdapter`.
 
     Subclass it and give it one fixture, which returns a function that makes adapters::
@@ -37,6 +38,7 @@ class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, RaceLaws, InputLaws, Life
 
     - ``shares_store = False``: each adapter has a store of its own, as in the memory of a process
     - ``finds_owners = False``: ``find`` raises ``NotImplementedError``
+    - ``scans = False``: ``scan`` and ``count`` raise ``NotImplementedError``
     - ``purges = False``: the store lets go of expired records by itself, and ``purge`` returns 0
     - ``fails_when_closed = False``: it has no connection, and works without being opened
     - ``survives_reopening = False``: what it held is gone once it was closed

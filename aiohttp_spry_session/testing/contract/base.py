@@ -78,6 +78,7 @@ class Contract:
 
     shares_store: ClassVar[bool] = True
     finds_owners: ClassVar[bool] = True
+    scans: ClassVar[bool] = True
     purges: ClassVar[bool] = True
     fails_when_closed: ClassVar[bool] = True
     survives_reopening: ClassVar[bool] = True

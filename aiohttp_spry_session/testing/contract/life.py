@@ -47,6 +47,10 @@ class LifeLaws(Contract):
                 operations["find"] = (ADA,)
             if self.purges:
                 operations["purge"] = ()
+            if self.scans:
+                operations["count"] = ()
+                with pytest.raises(Exception):  # noqa: B017, PT011
+                    await anext(aiter(closed.scan()))
             for operation, arguments in operations.items():
                 with pytest.raises(Exception):  # noqa: B017, PT011 - a driver's own error is fine
                     await getattr(closed, operation)(*arguments)

@@ -1,0 +1,288 @@
+"""An adapter over two stores: sessions move from the old one to the new one, each at its next use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from ...adapter import SessionAdapter
+from ...events import logger
+from ...exceptions import AdapterError
+from ...options import read_flag
+from ...record import SessionRecord
+from ...store.sharing import close_shared, open_shared
+from ..wrapping import WrappingAdapter, within
+from .marks import dig, grave_of, husk, is_husk, is_moved, moved, moving, moving_record, seen, tombstone
+
+__all__ = ["MigratingAdapter"]
+
+
+class MigratingAdapter(WrappingAdapter):
+    """Moves sessions from one store to another while the site runs, each at its next use; nobody is signed out.
+
+    What is ended is ended in both stores, and no late copy brings it back: :mod:`.marks` says how. While the old store
+    is out of reach, sessions that are in the new one go on, and begin; a session that is not known there is a failure
+    (503), for it may be in the old one. When nothing is left to move, that is logged, once.
+
+    Where several processes serve the site, the first step is ``move=False`` in all of them: sessions are looked for in
+    both stores, stay where they are, and begin in the old one, where processes that do not know the new one find them.
+
+    :param new: where sessions go. ``expiration`` and ``purge_interval`` are its own.
+    :param old: where they are.
+    :param move: whether they move, and begin in the new store.
+    :raises ValueError: for what is no adapter, and where both are one.
+    """
+
+    def __init__(self, new: SessionAdapter, old: SessionAdapter, *, move: bool = True) -> None:
+        super().__init__(new)
+        if not isinstance(old, SessionAdapter):
+            raise ValueError(f"old must be the SessionAdapter that sessions move away from, not {type(old).__name__}")
+        if any(adapter is other for adapter in within(new) for other in within(old)):
+            raise ValueError("new and old are the same store: there is nowhere to move to")
+        self.old = old
+        """The adapter that sessions move away from."""
+        self.move = read_flag("move", move)
+        self._told = False
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Returns Unix seconds."""
+        return self.adapter.clock
+
+    @clock.setter
+    def clock(self, clock: Callable[[], float]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.adapter.clock = clock
+        self.old.clock = clock
+
+    def behind(self) -> tuple[SessionAdapter, ...]:
+        return self.adapter, self.old
+
+    async def load(self, handle: str) -> SessionRecord | None:
+        found = await self.adapter.load(handle)
+        if found is None:
+            place = await self._place(handle)
+            if place is None:
+                return None
+            found = place[1]
+        return await self._seen(handle, found) if found.retired else found
+
+    async def create(self, handle: str, record: SessionRecord) -> bool:
+        kept = None
+        with contextlib.suppress(Exception):  # an identifier is as good as never taken: that is no reason to fail
+            kept = await (self.old if self.move else self.adapter).load(handle)
+        if not self.move:
+            if kept is not None and await self._seen(handle, kept) is not None:
+                return False
+            if await self.old.create(handle, record):
+                return True
+            kept = await self.old.load(handle)
+        if kept is not None and not is_moved(kept):
+            return False
+        while not await self.adapter.create(handle, record):
+            found = await self.adapter.load(handle)
+            if found is not None:
+                if await self._seen(handle, found) is not None:
+                    return False
+                await self.adapter.destroy(grave_of(handle))
+                await self.adapter.destroy(handle)
+        return True
+
+    async def update(self, handle: str, record: SessionRecord) -> bool:
+        if self.move and not record.retired and await self.adapter.update(handle, record):
+            return True
+        while (place := await self._place(handle)) is not None:
+            store, found = place
+            if found.retired or found.version != record.version - 1:
+                break
+            stored = await self._lasting(handle, record, found) if store is self.adapter and record.retired else record
+            # Where it is refused all the same, the session has changed, or moved: looking again tells which.
+            if await store.update(handle, stored):
+                return True
+        return False
+
+    async def renew(self, handle: str, expires_at: float | None) -> bool:
+        if self.move and await self.adapter.renew(handle, expires_at):
+            return True
+        return await SessionAdapter.renew(self, handle, expires_at)
+
+    async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
+        while (place := await self._place(old)) is not None:
+            store, found = place
+            if found.retired or found.version != record.version - 1 or await self._is_taken(new):
+                break
+            stored = await self._lasting(old, retired, found) if store is self.adapter else retired
+            if await store.rotate(old, new, record, stored):
+                return True
+        return False
+
+    async def destroy(self, handle: str) -> bool:
+        """As in the base class, in both stores.
+
+        In the new one a retired record takes the place of a live one first, for as long as a late copy could come. Of
+        several that destroy it the one that writes the grave is told so.
+        """
+        while True:
+            found, away = await self.adapter.load(handle), False
+            try:
+                kept = await self.old.load(handle)
+            except Exception:
+                if found is None:
+                    raise
+                kept, away = found, True  # as if it had come from there
+            if kept is None or (found is not None and found.retired and not is_husk(found)):
+                return await self._remove(handle, found)
+            if found is None:
+                if kept.retired and not is_moved(kept):
+                    return await self.old.destroy(handle)
+                if kept.retired and await self.adapter.load(handle) is None:
+                    return False
+                if moving_record(kept) is None:  # no copy of it is on its way
+                    if not kept.retired and await self.old.update(handle, moved(kept)):
+                        return True
+                    continue
+                stone = tombstone(kept)
+                done = await self.adapter.create(handle, stone)
+            elif found.retired:
+                stone, done = found, True
+            else:
+                stone = tombstone(found, kept)
+                done = await self.adapter.update(handle, stone)
+            if done and (away or kept.retired or await self.old.update(handle, moved(kept))):
+                return seen(stone, self.clock()) is not None and await self.adapter.create(grave_of(handle), dig(stone))
+
+    async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+        # In this order: what moves meanwhile is in one of the two answers, or in both.
+        kept, found = await self.old.find(owner), dict(await self.adapter.find(owner))
+        left = {handle: moving_record(record) or record for handle, record in kept.items() if handle not in found}
+        now = await asyncio.gather(*(self.adapter.load(handle) for handle in left))
+        for (handle, record), current in zip(left.items(), now, strict=True):
+            if current is None:
+                found[handle] = record
+            elif current.owner == owner and not current.retired:
+                found[handle] = current
+        return found
+
+    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        came: set[str] = set()  # grows with what is left in the old store, and no further
+        async for handle, record in self.old.scan():
+            came.add(handle)
+            current = await self.adapter.load(handle)
+            if current is None:
+                yield handle, moving_record(record) or record
+            elif not current.retired:
+                yield handle, current
+        async for handle, record in self.adapter.scan():
+            if handle not in came:
+                yield handle, record
+
+    async def count(self) -> int:
+        return await self.adapter.count() + await self.old.count()
+
+    async def move_all(self) -> int:
+        """Move every session that is left in the old store; return how many.
+
+        It may be stopped and begun again, and the site runs on meanwhile.
+
+        :raises NotImplementedError: where the old adapter cannot list its sessions.
+        """
+        number = 0
+        async for handle, _ in self.old.scan():
+            place = await self._place(handle, move=True)
+            number += place is not None and place[0] is self.adapter and not place[1].retired
+        return number
+
+    async def purge(self) -> int:
+        """Delete what has expired in both stores; log, once, when there is nothing left to move."""
+        purged = await self.adapter.purge() + await self.old.purge()
+        if self.move and not self._told:
+            with contextlib.suppress(NotImplementedError):
+                if not await self.old.count():
+                    self._told = True
+                    logger.warning("every session has moved: the old store holds none any more")
+        return purged
+
+    async def open(self) -> None:
+        """Open both stores.
+
+        :raises AdapterError: where a record written to the one is found in the other: they are one.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            for store in self.behind():
+                await open_shared(store)
+                stack.push_async_callback(close_shared, store)
+            if await self._is_one_store():
+                raise AdapterError("open", "new and old are the same store: there is nowhere to move to")
+            stack.pop_all()
+
+    async def close(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            for store in self.behind():
+                stack.push_async_callback(close_shared, store)
+
+    async def _place(self, handle: str, *, move: bool | None = None) -> tuple[SessionAdapter, SessionRecord] | None:
+        """Return where a handle's record is now, once it has moved if it is to, and the record as it stands there."""
+        found = await self.adapter.load(handle)
+        if found is not None:
+            return self.adapter, found
+        while (kept := await self.old.load(handle)) is not None:
+            arriving = moving_record(kept)
+            if arriving is None and not kept.retired and (self.move if move is None else move):
+                mark = moving(kept)
+                try:
+                    marked = await self.old.update(handle, mark)
+                except Exception:  # noqa: BLE001 - as long as it cannot be marked, it stays
+                    logger.debug("a session could not be moved", exc_info=True)
+                    return self.old, kept
+                if not marked:
+                    continue
+                kept, arriving = mark, kept
+            if arriving is None and not is_moved(kept):
+                return self.old, kept
+            found = None
+            if arriving is not None:
+                found = arriving if await self.adapter.create(handle, arriving) else None
+                with contextlib.suppress(Exception):  # whoever finds the mark makes up for it
+                    await self.old.update(handle, moved(kept))
+            found = found or await self.adapter.load(handle)
+            return None if found is None else (self.adapter, found)
+        return None
+
+    async def _seen(self, handle: str, record: SessionRecord) -> SessionRecord | None:
+        """Return what others see of a record in the new store."""
+        visible = seen(record, self.clock())
+        if visible is None or visible is record:
+            return visible
+        return None if await self.adapter.load(grave_of(handle)) is not None else visible
+
+    async def _lasting(self, handle: str, retired: SessionRecord, live: SessionRecord) -> SessionRecord:
+        """Return what takes the place of a live record in the new store, so that no late copy of an older one can."""
+        try:
+            kept = await self.old.load(handle)
+        except Exception:  # noqa: BLE001 - nobody knows whether it came from there
+            return husk(retired, live)
+        return retired if kept is None else husk(retired, live, kept)
+
+    async def _is_taken(self, handle: str) -> bool:
+        if await self.adapter.load(handle) is not None:
+            return True
+        with contextlib.suppress(Exception):  # as in create
+            kept = await self.old.load(handle)
+            return kept is not None and not is_moved(kept)
+        return False
+
+    async def _remove(self, handle: str, found: SessionRecord | None) -> bool:
+        """Remove what no late copy can take the place of."""
+        visible = found is None or await self._seen(handle, found) is not None
+        return await self.adapter.destroy(handle) and visible
+
+    async def _is_one_store(self) -> bool:
+        handle, now = f"spry-session-probe-{secrets.token_hex(8)}", self.clock()
+        with contextlib.suppress(Exception):  # which does not answer yet
+            await self.adapter.create(handle, SessionRecord(b"", 1, now, now + 60.0, retired=True))
+            try:
+                return await self.old.load(handle) is not None
+            finally:
+                await self.adapter.destroy(handle)
+        return False

@@ -1,0 +1,5 @@
+"""The operators' command line: sessions of any store listed, counted, ended and copied."""
+
+from .program import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""What joins sessions to other packages; nothing else imports it."""
