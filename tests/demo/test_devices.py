@@ -31,9 +31,10 @@ async def devices(visitor: Visitor) -> list[dict[str, Any]]:
     return (await visitor.data("/devices"))["devices"]
 
 
-async def test_lists_both_and_marks_this_one(visitor: Visitor, phone: Visitor) -> None:
+async def test_lists_both_and_marks_this_one(visitor: Visitor, phone: Visitor, clock: FakeClock) -> None:
     """Each browser sees both, by name and the newest first, and itself marked."""
     await visitor.sign_in()
+    clock.advance(1)
     await phone.sign_in()
     for client, marks in ((visitor, [False, True]), (phone, [True, False])):
         listed = await devices(client)
