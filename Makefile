@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8080
 STORE ?= sqlite:///demo.db
+HTTPS ?=
 PYTEST_ARGS ?=
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests
@@ -24,11 +25,11 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	@touch $@
 
-DEMO := $(VENV)/.installed-demo,redis,postgres
-TEST := $(VENV)/.installed-test,e2e,demo,redis,postgres
+DEMO := $(VENV)/.installed-demo,dbsc,redis,postgres
+TEST := $(VENV)/.installed-test,e2e,demo,dbsc,redis,postgres
 
-demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another)
-	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)'
+demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another; HTTPS=1)
+	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)' $(if $(HTTPS),--https)
 
 test: $(TEST) ## run the tests, with the coverage gate
 	$(BIN)/python -m pytest -m 'not long' --cov --cov-report=term --cov-fail-under=100 $(PYTEST_ARGS)

@@ -37,6 +37,10 @@ class SessionAdapter(abc.ABC):
     purge_interval: ClassVar[float] = 60.0
     """Seconds between two calls of :meth:`purge` in the background of an application."""
 
+    watch_interval: ClassVar[float] = 5.0
+    """Seconds within which each session that an open socket or stream depends on is looked at again, with or without
+    :meth:`hints`."""
+
     users: int = 0
     """How many managers and applications have it open; kept by the manager."""
 
@@ -153,6 +157,19 @@ class SessionAdapter(abc.ABC):
             "SessionManager.count() to work"
         )
 
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return an asynchronous iterator of handles under which a session may just have ended, in whatever process.
+
+        A hint says where to look; what is true only :meth:`load` says. So a hint too many is fine. One that is missing
+        is found out within :attr:`watch_interval`. Whoever ends a record (:meth:`destroy`, an :meth:`update` or
+        :meth:`rotate` that retires it) causes one; plain writes do not.
+
+        ``None`` says that everything is to be looked at again, and that from now on nothing will be missed: it comes
+        first, once the store is listened to, and after each lost connection, once it is back. An iterator that ends
+        says that there are no hints, or none any more; looking again does it alone then. The default ends at once.
+        """
+        return _no_hints()
+
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.
 
@@ -165,3 +182,9 @@ class SessionAdapter(abc.ABC):
 
     async def close(self) -> None:  # noqa: B027
         """Give back what :meth:`open` took; called once, after all other methods. It can be opened again."""
+
+
+async def _no_hints() -> AsyncIterator[str | None]:
+    nothing: tuple[str, ...] = ()
+    for hint in nothing:
+        yield hint

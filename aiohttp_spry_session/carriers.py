@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
-from .cookies import MAX_VALUES, CookieWriter, read_cookie
+from .cookies import MAX_VALUES, CookieWriter, is_cookie_value, read_cookie
 from .manager import Requests
 from .request.state import SessionState
 from .request.status import KEEP, CookieAction
@@ -91,14 +91,22 @@ class HeaderCarrier:
             return
         if cookie.action is CookieAction.SEND and place is not None:
             value = place.identifier
-        elif cookie.action is KEEP and state.presented:
-            value = state.presented[0] if place is None else place.identifier
+        elif cookie.action is KEEP:
+            value = _held(state)
         else:
             value = ""
         if cookie.spare_action is CookieAction.SEND and cookie.spare is not None:
             value = f"{value},{cookie.spare.identifier}"
         response.headers[self.name] = value
         response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _held(state: SessionState) -> str:
+    """Return the identifier that the client is to keep: of those that it presented."""
+    if state.place is not None and state.place.identifier in state.presented:
+        return state.place.identifier
+    # What cannot be one is not sent back: a response could not even hold all that a request can.
+    return next(filter(is_cookie_value, state.presented), "")
 
 
 def add_vary(headers: CIMultiDict[str], names: str) -> None:

@@ -109,6 +109,11 @@ class CookieWriter:
         # A browser takes a removal only with the attributes of the cookie that it removes.
         self._removal = f"{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
 
+    @property
+    def attributes(self) -> str:
+        """All but the lifetime, as they stand in a ``Set-Cookie`` header."""
+        return self._attributes.removeprefix("; ")
+
     def named(self, name: str) -> CookieWriter:
         """Return the writer of another cookie with the same attributes."""
         return CookieWriter(name=name, **self._options)
@@ -131,9 +136,12 @@ class CookieWriter:
         headers.setdefault("Cache-Control", "no-store")
 
 
-_TAKEN = frozenset(
-    ("authorization", "cache-control", "connection", "content-length", "content-type", "cookie", "date", "host")
-) | frozenset(("location", "set-cookie", "transfer-encoding", "upgrade", "vary"))
+_TAKEN = re.compile(
+    r"allow|authorization|cache-control|connection|cookie|date|etag|expires|forwarded|from|host|link|location|origin"
+    r"|range|referer|server|set-cookie|te|trailer|transfer-encoding|upgrade|user-agent|vary|via|www-authenticate"
+    r"|(?:accept|access-control-|content-|if-|proxy-|sec-).*",
+    re.IGNORECASE,
+)
 
 
 def read_header(value: str | None) -> str | None:
@@ -142,7 +150,7 @@ def read_header(value: str | None) -> str | None:
         return None
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise ValueError(f"header must be the name of a header, such as 'X-Session', or None, not {value!r}")
-    if value.lower() in _TAKEN:
+    if _TAKEN.fullmatch(value):
         raise ValueError(f"header must be a name of its own, such as 'X-Session': {value!r} means something to HTTP")
     return value
 

@@ -12,11 +12,11 @@ from aiosignal import Signal
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["EventName", "Events", "SessionEvent"]
+__all__ = ["EventName", "Events", "SessionEvent", "call_receivers"]
 
 logger = logging.getLogger("aiohttp_spry_session")
 
-EventName = Literal["created", "renewed", "rotated", "destroyed", "rejected"]
+EventName = Literal["created", "renewed", "rotated", "destroyed", "rejected", "device_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +64,19 @@ class Events:
         previous: str | None = None,
         request: Any = None,
     ) -> None:
-        """Call the signal's receivers, one after the other; one that raises is logged (CVE-2021-34428)."""
+        """Call the signal's receivers."""
         receivers: Signal[SessionEvent] = getattr(self, name)
         if not receivers:
             return
-        event = SessionEvent(name, handle, owner, reason, previous, request)
-        for receiver in receivers:
-            try:
-                outcome: object = receiver(event)
-                if inspect.isawaitable(outcome):  # a plain function is a receiver too
-                    await outcome
-            except Exception:
-                logger.exception("a receiver of on_%s failed", name)
+        await call_receivers(receivers, SessionEvent(name, handle, owner, reason, previous, request))
+
+
+async def call_receivers(receivers: Signal[SessionEvent], event: SessionEvent) -> None:
+    """Call receivers, one after the other; one that raises is logged, and stops nothing (CVE-2021-34428)."""
+    for receiver in receivers:
+        try:
+            outcome: object = receiver(event)
+            if inspect.isawaitable(outcome):  # a plain function is a receiver too
+                await outcome
+        except Exception:
+            logger.exception("a receiver of on_%s failed", event.name)

@@ -26,6 +26,7 @@ __all__ = [
     "FACTS_KEY",
     "MAX_DEVICE_BYTES",
     "NO_FACTS",
+    "USE_SECONDS",
     "Facts",
     "authenticated_at",
     "confirmed",
@@ -42,6 +43,8 @@ FACTS_KEY = "\0facts"
 """The name of their entry."""
 MAX_DEVICE_BYTES = 1024
 """The largest device and the longest level: ``max_bytes`` counts neither."""
+USE_SECONDS = 1.0
+"""How exactly a use is kept at most."""
 
 _VERSION = 1
 _Lifetime = Annotated[float, Meta(gt=0, le=MAX_LIFETIME_SECONDS)]
@@ -55,6 +58,7 @@ _NAMES = {
     "last_used_at": "u",
     "device": "d",
     "binding": "b",
+    "bound_at": "k",
     "version": "v",
     "unknown": "?",
 }
@@ -79,7 +83,9 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, rename=_NAMES):
     device: dict[str, str] | None = None
     """Not to be changed."""
     binding: bytes | None = None
-    """Of the device; opaque."""
+    """To the device; opaque."""
+    bound_at: float | None = None
+    """When the device's key was registered; ``None`` also while it is only offered."""
     version: int = _VERSION
     """Of whoever wrote them last, or before with fields that nobody since knew."""
     unknown: dict[str, Raw] | None = None
@@ -142,7 +148,7 @@ def last_used_at(facts: Facts, created_at: float) -> float:
 
 def used(facts: Facts, created_at: float, now: float) -> Facts:
     """Return the facts with a use that happens now; to the second, so that many a write costs nothing more."""
-    return facts if now < last_used_at(facts, created_at) + 1.0 else replace(facts, last_used_at=now)
+    return facts if now < last_used_at(facts, created_at) + USE_SECONDS else replace(facts, last_used_at=now)
 
 
 def signed_in(facts: Facts, now: float) -> Facts:

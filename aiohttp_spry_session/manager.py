@@ -30,6 +30,7 @@ from .options import (
 from .overview import Overview, SessionInfo
 from .policy import Policy, WhenFull
 from .request.arrival import Place
+from .request.companion import Companion
 from .request.driver import Driver
 from .request.state import SessionState
 from .session import Session, check_owner
@@ -60,6 +61,8 @@ class Requests:
         """Writes the cookie beside it, for a rotation whose outcome nobody knows (promise 9)."""
         self.session: Callable[[SessionState], Session] = partial(Session, driver, codec)
         """Returns what the handler sees of a request's session."""
+        self.companions: Callable[[web.Request], Companion[SessionState]] | None = None
+        """Returns what comes on top of a request's session; ``None`` where nothing does."""
         self._policy = policy
         self._clock = clock
 

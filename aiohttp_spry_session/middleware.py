@@ -21,6 +21,7 @@ from .answers import (
     may_have_left,
 )
 from .carriers import CookieCarrier, HeaderCarrier, add_vary
+from .cohort import Cohort
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
@@ -28,6 +29,7 @@ from .request.state import SessionState
 from .request.status import UNLOADED
 from .request_key import NamedKey
 from .session import Session
+from .watch.alive import close_all
 
 __all__ = ["get_session", "managers_of", "session_middleware", "setup"]
 
@@ -54,8 +56,8 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
     background purge and clean-up.
 
     :param key: the request key; several managers with different cookie names and keys can share one application.
-    :raises ValueError: where the key or the cookie name is taken by another manager of the application, and for what is
-        no manager.
+    :raises ValueError: where the key, the cookie name or the ``header`` is taken by another manager of the application,
+        and for what is no manager.
     """
     check_manager(manager)
     taken = managers_of(app)
@@ -65,11 +67,13 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
                 f"the application has a session manager with the key {other_key!r} and the cookie {other.name!r} "
                 "already: give each its own"
             )
+        _check_header(manager, other)
     app[_MANAGERS] = {**taken, key: manager}
     cycle = _Cycle(manager, key, hooked=True)
     app.middlewares.append(cycle.middleware)
     app.on_response_prepare.append(cycle.on_response_prepare)
     app.cleanup_ctx.append(cycle.run_adapter)
+    app.on_shutdown.append(cycle.close_sockets)
 
 
 def session_middleware(manager: SessionManager, *, key: str = "session") -> Middleware:
@@ -120,6 +124,7 @@ class _Cycle:
         self._vary = "Cookie" if manager.header is None else f"Cookie, {manager.header}"
         self._rolling = manager.rolling if callable(manager.rolling) else None
         self._hooked = hooked
+        self._cohort = Cohort()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -167,6 +172,8 @@ class _Cycle:
             state.rolling = bool(self._rolling(request))
         if not self._hooked:
             state.has_left = partial(has_left, request.writer)
+        if self._requests.companions is not None:
+            state.companion = self._requests.companions(request)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -212,8 +219,11 @@ class _Cycle:
         """
         sessions = _SESSIONS.get(ref(request.writer))
         state = None if sessions is None else sessions.get(self._manager)
-        if state is None:
+        if sessions is None or state is None:
             return
+        if not state.cookie.writes and not state.headers_sent and len(sessions) == 1:
+            # Not between a commit and its cookie (promise 5), which another session's may be; and once a response.
+            await self._cohort.gather()
         state.headers_sent = False
         if state.dirty or state.busy or state.cookie.writes:
             try:
@@ -233,6 +243,8 @@ class _Cycle:
             add_vary(response.headers, self._vary)
         carrier = self._header if state.by_header and self._header is not None else self._cookies
         carrier.write(response, state)
+        if state.companion is not None:
+            state.companion.leaving(state, response.headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""
@@ -245,6 +257,10 @@ class _Cycle:
             purging.cancel()
             await asyncio.gather(purging, return_exceptions=True)
             await self._manager.close()
+
+    async def close_sockets(self, app: web.Application) -> None:
+        """Close the sockets that a session keeps open: the application stops."""
+        await close_all(self._driver.watcher)
 
     async def _purge(self) -> None:
         while True:
@@ -267,4 +283,13 @@ def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None
                     f"a sub-application has a session manager of its own with the cookie {manager.name!r}, which an "
                     "application around it has too: give each its own name, or set one manager up on both"
                 )
+            for outer in taken.values():
+                _check_header(manager, outer)
         _check_names(inner, taken)
+
+
+def _check_header(manager: SessionManager, other: SessionManager) -> None:
+    """Raise ``ValueError`` where two managers would write one header of a response."""
+    header = manager.header
+    if header is not None and manager is not other and header.lower() == (other.header or "").lower():
+        raise ValueError(f"two session managers on one way have the header {header!r}: give each its own")

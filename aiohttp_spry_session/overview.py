@@ -42,6 +42,8 @@ class SessionInfo:
     level: str | None
     device: dict[str, str] | None
     values: dict[str, Any]
+    bound_at: datetime | None = None
+    """When it was bound to a device; ``None`` where it is bound to none."""
 
 
 class Overview:
@@ -170,6 +172,7 @@ class Overview:
             level=facts.level,
             device=facts.device,
             values=values,
+            bound_at=None if facts.bound_at is None else to_datetime(facts.bound_at),
         )
 
 

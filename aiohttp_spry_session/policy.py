@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from .codec import facts_of
-from .facts import NO_FACTS, Facts, last_used_at
+from .facts import NO_FACTS, USE_SECONDS, Facts, last_used_at
 from .options import MAX_LIFETIME_SECONDS
 from .record import SessionRecord, latest
 
@@ -66,6 +66,13 @@ class Policy:
             return True
         return own is UNSET or (own is not None and record.created_at + own <= now)
 
+    def last_end(self, record: SessionRecord) -> float | None:
+        """When the session will end, at the latest, unless it is renewed."""
+        ends = [] if record.expires_at is None else [record.expires_at]
+        if self.max_lifetime is not None and facts_of(record.payload, record.created_at).max_lifetime is UNSET:
+            ends.append(record.created_at + self.max_lifetime)
+        return min(ends, default=None)
+
     def rolls(self, record: SessionRecord, now: float, facts: Facts = NO_FACTS) -> bool:
         """Whether a use of the session now should renew it: past half of its lifetime, and it would gain from it."""
         expiration = self.expiration if facts.expiration is UNSET else facts.expiration
@@ -78,7 +85,9 @@ class Policy:
 
     def is_use_due(self, facts: Facts, created_at: float, now: float) -> bool:
         """Whether a use of the session now is to be stored, though nothing else is."""
-        return self.track_use is not None and last_used_at(facts, created_at) + self.track_use <= now
+        if self.track_use is None:
+            return False
+        return last_used_at(facts, created_at) + max(self.track_use, USE_SECONDS) <= now
 
     def max_age(self, record: SessionRecord, now: float) -> int | None:
         """The cookie's ``Max-Age`` in seconds, within what browsers accept; ``None`` for a browser-session cookie."""

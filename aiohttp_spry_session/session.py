@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, overload
 
@@ -14,11 +15,13 @@ from .facts import authenticated_at, read_facts, read_level
 from .keys import SessionKey, TypedKey, TypeForm, key_name
 from .options import read_lifetime
 from .policy import to_datetime
+from .request.companion import Companion
 from .request.driver import Driver, check_loaded
 from .request.state import SessionState
 from .request.status import ABSENT, UNLOADED
+from .watch.alive import Alive, Socket
 
-__all__ = ["Session", "check_owner", "handle_to_keep"]
+__all__ = ["Session", "check_owner", "companion_of", "handle_to_keep"]
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -388,6 +391,20 @@ class Session:
         await self._use()
         await self._driver.reload(self._state)
 
+    def alive(self, socket: Socket | None = None, *, code: int = 4401) -> AbstractAsyncContextManager[None]:
+        """Return an asynchronous context manager whose block ends when the session does, wherever that was ended.
+
+        Then the WebSocket, if one is given, is closed, the block cancelled, and ``async with`` ends quietly; without a
+        socket :class:`~aiohttp_spry_session.SessionEndedError` comes out. A ``rotate``, a ``confirm``, a renewal, and a
+        ``bind`` of the same owner end nothing; neither does a store that fails for a while. Where there is no live
+        session it ends at once. At the application's shutdown the socket is closed with 1001.
+
+        :param socket: a prepared ``WebSocketResponse``.
+        :param code: what that is closed with, 1000 to 4999; the reason is ``session ended``.
+        :raises AdapterError: from ``async with``, where the store fails when the block is entered.
+        """
+        return Alive(self._driver.watcher, self._use, socket, code)
+
     def __repr__(self) -> str:
         return f"<Session {self._state.status.name.lower()}>"
 
@@ -446,6 +463,12 @@ def handle_to_keep(session: Session) -> str | None:
     if state.place is None and state.status is not ABSENT:
         raise SessionEndedError(state.why_over())
     return session.handle
+
+
+def companion_of(session: Session) -> tuple[Companion[SessionState] | None, SessionState]:
+    """Return what comes on top of a request's session, and what that is asked with."""
+    state = session._state  # noqa: SLF001 - it is this module's
+    return state.companion, state
 
 
 def check_owner(owner: str) -> str:

@@ -12,6 +12,7 @@ from . import (
     accounts,
     activity,
     assets,
+    binding,
     confirm,
     csrf,
     devices,
@@ -26,6 +27,7 @@ from . import (
     shop,
     sign_in,
     socket,
+    steal,
     stream,
     vouchers,
 )
@@ -48,6 +50,7 @@ PARTS = (
     shop,
     sign_in,
     socket,
+    steal,
     stream,
     vouchers,
 )
@@ -63,6 +66,7 @@ def create_app(settings: Settings) -> web.Application:
     recorder = Recorder(manager)
     app.middlewares.extend([recorder.middleware, errors.error_pages])
     setup(app, manager)
+    binding.setup(app, manager)
     app.middlewares.append(csrf.refuse_forged_requests)
     app.on_response_prepare.append(headers.add_security_headers)
     app.on_response_prepare.append(recorder.on_response_prepare)
@@ -89,9 +93,9 @@ def create_manager(settings: Settings) -> SessionManager:
         track_use=timedelta(minutes=1),
         # Past the limit the oldest sign-in ends.
         max_sessions=settings.max_devices,
-        clock=settings.clock,
         # Style sheets and error pages do not use the session, so they should not ask the store for it.
         lazy=True,
+        clock=settings.clock,
     )
 
 

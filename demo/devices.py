@@ -80,6 +80,7 @@ def describe(info: SessionInfo, here: str | None) -> dict[str, Any]:
         "last_used_at": info.last_used_at,
         "authenticated_at": info.authenticated_at,
         "expires_at": info.expires_at,
+        "bound_at": info.bound_at,
         "this_one": info.handle == here,
     }
 

@@ -32,7 +32,7 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
     headers.setdefault("Referrer-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-    if request.app[SETTINGS].https:
+    if request.app[SETTINGS].https and request.app[SETTINGS].certificates is None:  # never for this machine's name
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     if not is_asset(request):
         # Pages are about one visitor: after signing out, the Back button should not bring them back.

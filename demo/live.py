@@ -1,4 +1,4 @@
-"""What streams and WebSockets share: they last longer than a request, so they must look at the session again."""
+"""What a live page shows: it lasts longer than a request, so it looks at the session again."""
 
 from __future__ import annotations
 

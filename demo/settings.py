@@ -6,10 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from aiohttp_spry_session import SessionAdapter, SessionManager
+
+if TYPE_CHECKING:
+    from .certificates import Certificates
 
 __all__ = ["MANAGER", "SETTINGS", "Settings"]
 
@@ -20,15 +24,17 @@ class Settings:
 
     adapter: SessionAdapter
     https: bool = False
-    """Whether browsers reach it over HTTPS, through a proxy that ends TLS."""
+    """Whether browsers reach it over HTTPS."""
+    certificates: Certificates | None = None
+    """Of this machine, where no proxy ends TLS."""
+    clock: Callable[[], float] = time.time
+    """Returns Unix seconds."""
     interval: float = 1.0
     """Seconds between two looks at the session in a stream or a WebSocket."""
     fresh: timedelta = timedelta(minutes=1)
     """How long a password opens the pages that ask for it again; short, so that a visitor gets to see it."""
     max_devices: int = 5
     """On how many devices a customer may be signed in."""
-    clock: Callable[[], float] = time.time
-    """Returns Unix seconds."""
 
     @property
     def scheme(self) -> str:

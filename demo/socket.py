@@ -1,8 +1,6 @@
-"""A WebSocket that uses the session, and closes when the session has ended (CVE-2026-9162 is about those that stay)."""
+"""A WebSocket that uses the session, and is closed when the session ends (CVE-2026-9162 is about those that stay)."""
 
 from __future__ import annotations
-
-from weakref import WeakSet
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -11,12 +9,11 @@ from aiohttp_spry_session import SESSION, AdapterError, Session, SessionEndedErr
 
 from . import pages
 from .keys import MESSAGES
-from .settings import SETTINGS
 
 __all__ = ["setup"]
 
 MAX_MESSAGE_BYTES = 1024
-SOCKETS: web.AppKey[WeakSet[web.WebSocketResponse]] = web.AppKey("sockets", WeakSet)
+ENDED = 4401
 
 
 async def show(request: web.Request) -> web.Response:
@@ -32,13 +29,11 @@ async def talk(request: web.Request) -> web.WebSocketResponse:
     if not socket.can_prepare(request).ok:
         raise web.HTTPBadRequest(text="This address is for WebSockets.")
     await socket.prepare(request)
-    request.app[SOCKETS].add(socket)
     try:
-        if session.created_at is None:
-            raise SessionEndedError("there is none")
-        await converse(socket, session, request.app[SETTINGS].interval)
-    except SessionEndedError as ended:
-        await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=f"session: {ended.reason}".encode())
+        async with session.alive(socket, code=ENDED):
+            await converse(socket, session)
+    except SessionEndedError as ended:  # a message came between the end and the close, or after a sign-in elsewhere
+        await socket.close(code=ENDED, message=f"session {ended.reason}".encode())
     except AdapterError:
         await socket.close(code=WSCloseCode.TRY_AGAIN_LATER)
     except ConnectionResetError:
@@ -46,16 +41,10 @@ async def talk(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
-async def converse(socket: web.WebSocketResponse, session: Session, interval: float) -> None:
-    """Answer until either side closes; raise ``SessionEndedError`` when the session has ended."""
-    while not socket.closed:
-        try:
-            message = await socket.receive(timeout=interval)
-        except TimeoutError:
-            await session.reload()
-            continue
+async def converse(socket: web.WebSocketResponse, session: Session) -> None:
+    """Answer until either side closes."""
+    async for message in socket:
         if message.type is WSMsgType.TEXT:
-            # The increment runs in the store, so a session that has ended is noticed here too.
             count = await session.increment(MESSAGES)
             answer = {"text": message.data, "count": count, "account": session.owner}
             await socket.send_str(msgspec.json.encode(answer).decode())
@@ -63,16 +52,7 @@ async def converse(socket: web.WebSocketResponse, session: Session, interval: fl
             await socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
 
 
-async def close_all(app: web.Application) -> None:
-    """Close what is open when the server stops."""
-    sockets = app[SOCKETS]
-    for socket in list(sockets):
-        await socket.close(code=WSCloseCode.GOING_AWAY)
-
-
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app[SOCKETS] = WeakSet()
-    app.on_shutdown.append(close_all)
     app.router.add_get("/socket", show)
     app.router.add_get("/socket/ws", talk, allow_head=False)

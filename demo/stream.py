@@ -32,7 +32,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     try:
         if session.created_at is None:
             await send(response, "ended", {"reason": "there is none"})
-        else:
+            return response
+        async with session.alive():
             await follow(request, session, response)
     except SessionEndedError as ended:
         await send(response, "ended", {"reason": ended.reason})
@@ -42,7 +43,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 async def follow(request: web.Request, session: Session, response: web.StreamResponse) -> None:
-    """Send state until the server stops."""
+    """Send state when it has changed, until the server stops or the session ends."""
     stopping = request.app[STOPPING]
     sent = None
     while not stopping.is_set():

@@ -11,7 +11,7 @@ import pytest
 from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSessionAdapter
 from aiohttp_spry_session.testing import FakeClock
 
-from .support import WatchedAdapter
+from .support import Carrier, WatchedAdapter
 
 pytest_plugins = ["tests.servers.plugin"]
 
@@ -52,6 +52,7 @@ def make_manager(store: WatchedAdapter, clock: FakeClock) -> Callable[..., Sessi
     """Make managers on the store and the clock of the test."""
 
     def make(**options: Any) -> SessionManager:
+        options.setdefault("header", Carrier.header)
         return SessionManager(options.pop("adapter", store), clock=options.pop("clock", clock), **options)
 
     return make

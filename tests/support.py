@@ -14,6 +14,15 @@ from aiohttp_spry_session.manager import requests_of
 
 COOKIE = "SPRY_SESSION_ID"
 
+HEADER = "X-Session"
+
+
+class Carrier:
+    """What carries identifiers in the test that runs: a cookie, or the header of this name."""
+
+    header: str | None = None
+
+
 OPERATIONS = ("load", "create", "update", "renew", "rotate", "destroy", "find", "scan", "count", "purge")
 
 
@@ -194,7 +203,19 @@ def cookies_of(headers: CIMultiDictProxy[str], name: str = COOKIE) -> list[str]:
 
 
 def identifier_in(headers: CIMultiDictProxy[str], name: str = COOKIE) -> str | None:
-    """The identifier that a response gives to the browser: ``None`` for no cookie, ``""`` for its removal."""
+    """The identifier that a response gives to the browser: ``None`` for no cookie, ``""`` for its removal.
+
+    Of ``old,new`` in a header the first is the cookie's, the second that of the cookie beside it.
+    """
+    if Carrier.header is not None:
+        assert "Set-Cookie" not in headers, "no cookie for a client of the header"
+        values = headers.getall(Carrier.header, ())
+        assert len(values) <= 1, "one header a response"
+        if not values:
+            return None
+        identifier, _, spare = values[0].partition(",")
+        return spare if name.endswith("-next") else identifier or (None if spare else "")
+    assert HEADER not in headers, "no header for a client of the cookie"
     cookies = cookies_of(headers, name)
     assert len(cookies) <= 1, "one session cookie a response"
     if not cookies:
@@ -206,7 +227,34 @@ def identifier_in(headers: CIMultiDictProxy[str], name: str = COOKIE) -> str | N
 
 def sending(identifier: str, name: str = COOKIE) -> dict[str, str]:
     """The headers of a request that presents an identifier."""
+    if Carrier.header is not None:
+        return {Carrier.header: identifier}
     return {"Cookie": f"{name}={identifier}"}
+
+
+def sending_nothing() -> dict[str, str]:
+    """The headers of a client that has no identifier yet."""
+    return {} if Carrier.header is None else {Carrier.header: ""}
+
+
+def presenting(identifier: str, spare: str = "") -> dict[str, str]:
+    """The headers of a client that holds an identifier, or none, and another one beside it, or none."""
+    if Carrier.header is not None:
+        return {Carrier.header: f"{identifier},{spare}" if spare else identifier}
+    pairs = ((COOKIE, identifier), (f"{COOKIE}-next", spare))
+    return {"Cookie": "; ".join(f"{name}={value}" for name, value in pairs if value)}
+
+
+def lasts(headers: CIMultiDictProxy[str], seconds: int) -> bool:
+    """Whether the response gives an identifier, and a cookie that lasts so long; a header says nothing of that."""
+    return bool(identifier_in(headers)) and (
+        Carrier.header is not None or f"; Max-Age={seconds};" in headers["Set-Cookie"]
+    )
+
+
+def vary() -> str:
+    """What responses of handlers that used the session vary by."""
+    return "Cookie" if Carrier.header is None else f"Cookie, {Carrier.header}"
 
 
 class Pause:

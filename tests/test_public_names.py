@@ -74,7 +74,7 @@ def test_operations_of_a_session():
         *("identifier", "handle", "is_new", "created_at", "expires_at", "owner"),
         *("last_used_at", "authenticated_at", "level", "device", "is_fresh"),
         *("has", "get", "keys", "set", "remove", "clear", "update", "increment", "pop"),
-        *("renew", "rotate", "bind", "confirm", "destroy", "load", "save", "reload"),
+        *("renew", "rotate", "bind", "confirm", "destroy", "load", "save", "reload", "alive"),
     }
 
 
@@ -85,7 +85,7 @@ def test_methods_of_an_adapter():
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
     assert names_of(SessionAdapter) - methods == {
-        *("clock", "purge_interval", "users", "rotates_at_once", "finds_owners")
+        *("clock", "hints", "purge_interval", "watch_interval", "users", "rotates_at_once", "finds_owners")
     }
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),

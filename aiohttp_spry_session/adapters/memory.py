@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from ..adapter import SessionAdapter
 from ..events import logger
 from ..record import SessionRecord, latest
+from .hints import Hints
 
 __all__ = ["MemorySessionAdapter"]
 
@@ -56,6 +57,7 @@ class MemorySessionAdapter(SessionAdapter):
         self._ends: dict[float, deque[str]] = {}
         self._first = math.inf  # no slice is earlier
         self._slice = _ENDLESS_SLICE if self.expiration is None else max(1.0, self.expiration / _SLICES_PER_LIFETIME)
+        self._hints = Hints()
         self._evicted = 0
         self._warned_at = -math.inf
 
@@ -68,6 +70,7 @@ class MemorySessionAdapter(SessionAdapter):
         return record
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
+        """As in the base class; a record that keeps its end, creation and owner is in the same places as before."""
         current = self._records.get(handle)
         if (
             current is None
@@ -80,10 +83,13 @@ class MemorySessionAdapter(SessionAdapter):
             current.expires_at == record.expires_at
             and current.created_at == record.created_at
             and current.owner == record.owner
+            and not record.retired
         ):
             self._records[handle] = record
         else:
             self._put(handle, record)
+            if record.retired:
+                self._hints.tell(handle)
         return True
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
@@ -102,6 +108,7 @@ class MemorySessionAdapter(SessionAdapter):
             return False
         self._forget(handle, record)
         self._tidy(self._slice_of(record))
+        self._hints.tell(handle)
         return not record.is_expired(self.clock())
 
     async def renew(self, handle: str, expires_at: float | None) -> bool:
@@ -118,6 +125,7 @@ class MemorySessionAdapter(SessionAdapter):
             return False
         self._put(new, record)
         self._put(old, retired)
+        self._hints.tell(old)
         if self.max_sessions is not None and len(self._records) > self.max_sessions:
             self._evict()
         return True
@@ -144,6 +152,9 @@ class MemorySessionAdapter(SessionAdapter):
         async for _ in self.scan():
             live += 1
         return live
+
+    def hints(self) -> AsyncIterator[str | None]:
+        return self._hints.listen()
 
     async def purge(self) -> int:
         now = self.clock()
@@ -264,6 +275,7 @@ class MemorySessionAdapter(SessionAdapter):
         while record is None:
             handle, record = self._take(self._earliest())
         self._forget(handle, record)
+        self._hints.tell(handle)
         now = self.clock()
         if record.is_expired(now):
             return

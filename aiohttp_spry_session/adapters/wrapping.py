@@ -52,6 +52,11 @@ class WrappingAdapter(SessionAdapter):
         return self.adapter.purge_interval
 
     @property
+    def watch_interval(self) -> float:  # type: ignore[override]
+        """Seconds within which a watched session is looked at again."""
+        return self.adapter.watch_interval
+
+    @property
     def rotates_at_once(self) -> bool:
         """Whether a rotation does all or nothing."""
         return all(adapter.rotates_at_once for adapter in self.behind())
@@ -89,7 +94,7 @@ class WrappingAdapter(SessionAdapter):
         return await self.adapter.count()
 
     def hints(self) -> AsyncIterator[str | None]:
-        return self.adapter.hints()  # type: ignore[attr-defined,no-any-return]
+        return self.adapter.hints()
 
     async def purge(self) -> int:
         return await self.adapter.purge()

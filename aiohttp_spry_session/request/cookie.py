@@ -39,6 +39,11 @@ class CookieDecision:
         """Whether the response writes either cookie."""
         return self.action is not KEEP or self.spare_action is not KEEP
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the client is to keep its identifier, and what it holds beside that changes."""
+        return self.action is KEEP and self.spare_action is not KEEP
+
     def send(self) -> None:
         """Send the identifier: this request has started, renewed or rotated the session (promise 5)."""
         self.action = CookieAction.SEND
@@ -46,6 +51,10 @@ class CookieDecision:
     def keep(self) -> None:
         """Leave the client's cookie as it is: another response has written the newer one, or nothing is newer."""
         self.action = KEEP
+
+    def keep_all(self) -> None:
+        """Leave all that the client holds as it is."""
+        self.action = self.spare_action = KEEP
 
     def expire(self) -> None:
         """Remove the client's cookie."""

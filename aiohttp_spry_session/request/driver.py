@@ -17,10 +17,11 @@ from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..store.guard import GuardedStore
 from ..store.trails import MAX_ATTEMPTS, Trails
+from ..watch.watcher import Watcher
 from .landing import Landing
 from .lifecycle import Lifecycle
 from .look_up import LookUp
-from .plan import next_step
+from .plan import amended, next_step
 from .state import SessionState
 from .status import ABSENT, UNLOADED, CookieAction, LostError, Status
 from .view import merged
@@ -55,6 +56,8 @@ class Driver:
         self._landing = Landing(store, trails, identifiers, clock)
         self._lookup = LookUp(store, trails, self._landing, clock)
         self._lifecycle = Lifecycle(store, trails, self._landing, policy, identifiers, clock)
+        self.watcher = Watcher(store, trails, policy, clock)
+        """Ends what depends on a session, when that has ended."""
         self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
@@ -109,6 +112,13 @@ class Driver:
         await self.mutate(state, key, remove)
         return taken
 
+    async def amend(self, state: SessionState, change: Callable[[Facts], Facts]) -> None:
+        """Change facts of the session, atomically in the store, and nothing else; it is no use of the session.
+
+        The function gets the newest ones, again where another request was faster; what it raises comes out.
+        """
+        await self._in_turn(state, self._landing.land, lambda: amended(state, self._clock(), change))
+
     async def reload(self, state: SessionState) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""
         await self._in_turn(state, self._reload)
@@ -119,7 +129,8 @@ class Driver:
 
     async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
         """Give the session an owner, facts, a new identifier and a new beginning."""
-        await self._in_turn(state, self._lifecycle.bind, owner, facts)
+        with self.watcher.hold():
+            await self._in_turn(state, self._lifecycle.bind, owner, facts)
 
     async def confirm(self, state: SessionState, level: str | None) -> None:
         """Take note that the user proved again who they are, under a new identifier."""
@@ -133,7 +144,8 @@ class Driver:
 
     async def destroy(self, state: SessionState, *, regenerate: bool) -> None:
         """End the session, wherever it went meanwhile, and begin anew: with a session, or without."""
-        await self._in_turn(state, self._lifecycle.destroy, regenerate=regenerate)
+        with self.watcher.hold():
+            await self._in_turn(state, self._lifecycle.destroy, regenerate=regenerate)
 
     # One task of a request at a time.
 
@@ -207,6 +219,8 @@ class Driver:
             await self._commit(state)
         if state.cookie.went_on and state.cookie.action is CookieAction.SEND:
             await self._look_again(state)
+        if state.by_header and state.cookie.repeats:
+            await self._look_before_repeating(state)
         write()
         state.headers_sent = True
 
@@ -218,6 +232,25 @@ class Driver:
             state.cookie.could_not_look_again(state.place)
         else:
             state.looked_again(record, self._clock())
+
+    async def _look_before_repeating(self, state: SessionState) -> None:
+        """Let the response repeat the client's identifier only where nothing newer is known to be (promise 5).
+
+        A cookie beside another leaves that one alone. A header says at once all that the client is to hold, and would
+        take from it what another response gave it meanwhile.
+        """
+        place, spare = state.place, state.cookie.spare
+        overtaken = spare is None
+        if place is not None and not (place.follows and spare is None):
+            try:
+                record = await self._store.load(place.handle)
+                if record is not None and record.retired and spare is not None:  # it may have been this request
+                    record = await self._store.load(spare.handle)
+                overtaken = record is None or record.retired
+            except AdapterError:
+                pass
+        if overtaken:
+            state.cookie.keep_all()
 
     async def _mutate(self, state: SessionState, key: str, change: Change) -> bytes | None:
         outcome: bytes | None = None
@@ -240,7 +273,7 @@ class Driver:
 
     async def _reload(self, state: SessionState) -> None:
         if state.status is Status.ENDED:
-            raise SessionEndedError("ended")
+            raise SessionEndedError(state.why_over())
         if state.status is Status.LIVE:
             await self._landing.refresh(state)
 

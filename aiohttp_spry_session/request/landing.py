@@ -81,7 +81,9 @@ class Landing:
     async def refresh(self, state: SessionState) -> None:
         """Take over the newest stored state; ``LostError`` where the session is over."""
         assert state.place is not None  # noqa: S101 - only what is somewhere has a newest state
-        handle, record = await self._trails.resolve(state.place.handle)
+        # Who knows the identifier has to be told of a rotation; who came by the handle follows it.
+        find = self._trails.resolve if state.place.identifier else self._trails.newest
+        handle, record = await find(state.place.handle)
         state.refreshed(handle, record, self._clock())
 
     async def _send(self, state: SessionState, step: Step) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from ..exceptions import AdapterError, ConflictError, SessionEndedError, SessionError, TooManySessionsError
+from ..exceptions import AdapterError, SessionEndedError, SessionError, TooManySessionsError
 from ..facts import NO_FACTS, Facts, confirmed, signed_in
 from ..identifiers import IdentifierSource
 from ..policy import Policy
@@ -105,21 +105,36 @@ class Lifecycle:
     async def bind(self, state: SessionState, owner: str, facts: Facts) -> None:
         """Bind the session, or begin one: who has just proved who they are is never told to try again."""
         state.check_cookie_possible()
+        if state.companion is not None:
+            facts = replace(facts, binding=state.companion.offer(state))
         if self._limit is None:
             await self._bind(state, owner, facts)
             return
         before = await self._limit.before(state, owner)
-        await self._bind(state, owner, facts)
-        if await self._limit.after(state, owner, before):
-            try:
-                await self._move(state, "limit", change=before.given_up)
-            except (AdapterError, ConflictError):
-                state.cookie.keep()  # nobody is given the identifier of the one that is too many
-                raise
+        went_on = await self._bind(state, owner, facts)
+        if not self._limit.refuses:
+            await self._limit.end_oldest(state, owner)
+            return
+        give_up = self._limit.giving_up(before, went_on=went_on)
+        try:
+            refused = await self._limit.is_one_too_many(owner, before, went_on=went_on)
+        except BaseException:
+            await self._give_up(state, give_up)  # nobody knows whether it is one too many
+            raise
+        if refused:
+            await self._give_up(state, give_up)
             raise TooManySessionsError(self._limit.most)
 
-    async def _bind(self, state: SessionState, owner: str, facts: Facts) -> None:
-        """Bind the session that there is, or end it and begin one."""
+    async def _give_up(self, state: SessionState, change: Change) -> None:
+        """Let the session go on without its owner; where that fails nobody is given its identifier."""
+        try:
+            await self._move(state, "limit", change=change)
+        except BaseException:
+            state.leave(Status.ENDED, values=False)
+            raise
+
+    async def _bind(self, state: SessionState, owner: str, facts: Facts) -> bool:
+        """Bind the session that there is, or end it and begin one; return whether it goes on."""
 
         def change(record: SessionRecord, _: Facts, now: float) -> tuple[SessionRecord, Facts]:
             end = self._policy.end(now, now, facts)
@@ -135,7 +150,7 @@ class Lifecycle:
             except LostError as lost:
                 await self._let_go(state, lost, owner)
             else:
-                return
+                return True
         elif state.status is ABSENT and state.known:
             # (promise 4) Several live ones were presented, and none is used: nobody stays caught between two cookies.
             await self._end_all(state, reason="bind")
@@ -143,6 +158,7 @@ class Lifecycle:
         elif state.status is Status.ENDED:
             state.leave(Status.ENDED, values=False)
         await self._begin_anew(state, owner, "bind", facts)
+        return False
 
     async def _let_go(self, state: SessionState, lost: LostError, owner: str) -> None:
         """Let go of a session that was lost while it was to be bound.
@@ -152,7 +168,7 @@ class Lifecycle:
         place = state.place
         values = False
         if lost.reason == "rotated" and place is not None:
-            last = await self._store.load((await self._trails.trail(place.handle))[-1])
+            _, last = await self._trails.newest(place.handle)
             values = last is not None and not last.retired and last.owner in (None, owner)
         if not values:
             state.lost(lost.reason)

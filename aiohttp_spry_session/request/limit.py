@@ -13,6 +13,7 @@ from ..policy import Policy
 from ..record import SessionRecord
 from ..store.guard import GuardedStore
 from ..store.trails import Trails
+from .plan import Change
 from .state import SessionState
 from .status import LostError, News
 
@@ -27,13 +28,6 @@ class Before(NamedTuple):
     counted: bool
     """Whether it was one of the owner's."""
 
-    def given_up(self, record: SessionRecord, facts: Facts, now: float) -> tuple[SessionRecord, Facts]:
-        """Return the session without the owner again, with the times that it had."""
-        before = self.record
-        if before is None or before.owner is not None:
-            return replace(record, owner=None), self.facts
-        return replace(record, owner=None, created_at=before.created_at, expires_at=before.expires_at), self.facts
-
 
 class SessionLimit:
     """Keeps the sessions of each owner within the limit."""
@@ -41,7 +35,7 @@ class SessionLimit:
     def __init__(self, store: GuardedStore, trails: Trails, policy: Policy, clock: Callable[[], float]) -> None:
         assert policy.max_sessions is not None  # noqa: S101 - else there is no limit
         self.most = policy.max_sessions
-        self._refuses = policy.when_full == "refuse"
+        self.refuses = policy.when_full == "refuse"
         self._store = store
         self._trails = trails
         self._policy = policy
@@ -54,32 +48,52 @@ class SessionLimit:
         """
         record = state.record
         counted = record is not None and record.owner == owner
-        if self._refuses and not counted and len(await self._newest_first(owner)) >= self.most:
+        if self.refuses and not counted and await self._count(owner) >= self.most:
             raise TooManySessionsError(self.most)
-        kept = record is None or record.owner is None
-        return Before(record, state.view.facts if kept else NO_FACTS, counted)
+        return Before(record, state.view.facts, counted)
 
-    async def after(self, state: SessionState, owner: str, before: Before) -> bool:
-        """Look again after the ``bind``: others may have signed in meanwhile. Return whether it is to be given up.
+    async def is_one_too_many(self, owner: str, before: Before, *, went_on: bool) -> bool:
+        """Look again after a ``bind`` that may be refused: others may have signed in meanwhile.
 
-        What has to end ends in the order of all sessions, this one among them: so of several that do this at the same
-        time each ends only what is beyond the limit in the whole.
+        :param went_on: whether the session from before was bound; else one was begun, and that counts in any case.
         """
-        handles = await self._newest_first(owner)
-        if self._refuses:
-            return not before.counted and len(handles) > self.most
-        for handle in handles[self.most :]:
-            ended = await self._trails.end(handle)
+        return not (before.counted and went_on) and await self._count(owner) > self.most
+
+    def giving_up(self, before: Before, *, went_on: bool) -> Change:
+        """Return what makes of a bound session one without an owner again, with the times that it had."""
+
+        def change(record: SessionRecord, _: Facts, now: float) -> tuple[SessionRecord, Facts]:
+            kept = before.record if went_on else None
+            if kept is None:
+                return replace(record, owner=None, expires_at=self._policy.end(record.created_at, now)), NO_FACTS
+            return replace(record, owner=None, created_at=kept.created_at, expires_at=kept.expires_at), before.facts
+
+        return change
+
+    async def end_oldest(self, state: SessionState, owner: str) -> None:
+        """End what is too many after a ``bind``.
+
+        That is decided by the order of all sessions, this one among them: so of several that do this at the same time
+        each ends only what is beyond the limit in the whole.
+
+        :raises LostError: where this one is.
+        """
+        too_many = (await self._newest_first(owner))[self.most :]
+        for created_at, handle in too_many:
+            # One that its user has signed in with meanwhile is as new as that.
+            ended = await self._trails.end(handle, created_at=created_at)
             if ended is not None:
                 state.news.append(News("destroyed", ended.handle, ended.owner, "limit"))
-        if state.place is not None and state.place.handle in handles[self.most :]:
+        if state.place is not None and state.place.handle in (handle for _, handle in too_many):
             raise LostError("ended")
-        return False
 
-    async def _newest_first(self, owner: str) -> list[str]:
+    async def _count(self, owner: str) -> int:
+        return len(await self._newest_first(owner))
+
+    async def _newest_first(self, owner: str) -> list[tuple[float, str]]:
         now = self._clock()
         found = await self._store.find(owner)
         live = [
             (record.created_at, handle) for handle, record in found.items() if not self._policy.is_over(record, now)
         ]
-        return [handle for _, handle in sorted(live, reverse=True)]
+        return sorted(live, reverse=True)

@@ -33,11 +33,13 @@ class LookUp:
         state.arrive(sightings, self._clock())
         if state.cookie.spares:
             await self._look_up_spares(state)
+        if state.companion is not None and state.place is not None:
+            state.companion.arrived(state, self._clock())
 
     async def look_up_handle(self, state: SessionState, handle: str) -> None:
         """Ask the store for a session by its handle, wherever a rotation has taken it."""
-        newest = (await self._trails.trail(handle))[-1]
-        state.arrive([Sighting("", newest, newest, await self._store.load(newest))], self._clock())
+        newest, record = await self._trails.newest(handle)
+        state.arrive([Sighting("", newest, newest, record)], self._clock())
 
     async def _sight(self, state: SessionState, identifier: str) -> Sighting | None:
         handle = asked = handle_of(identifier)
@@ -101,6 +103,7 @@ class LookUp:
                 state.leave(RETIRED, values=False)
         elif not state.place.follows:  # else another request rotated it by the clock, and wrote the newer cookie
             state.cookie.send()
+            state.cookie.go_on()  # the handler is still to come, and other requests with it
         state.known = [*known, *state.known]
 
     async def _successors(self, state: SessionState) -> list[Sighting]:

@@ -16,7 +16,7 @@ from .state import SessionState
 from .status import ABSENT, RETIRED, LostError
 from .steps import Create, Extend, Extension, Move, Step, Update
 
-__all__ = ["Change", "Compute", "extension", "is_use_due", "next_move", "next_step", "start", "touch"]
+__all__ = ["Change", "Compute", "amended", "extension", "is_use_due", "next_move", "next_step", "start", "touch"]
 
 Compute = Callable[[dict[str, bytes]], dict[str, bytes]]
 """Makes new values of the newest ones."""
@@ -124,6 +124,15 @@ def touch(state: SessionState, now: float, in_doubt: Container[str]) -> Update:
         raise LostError("rotated")
     draft = replace(place.record, version=place.record.version + 1)
     return Update(place.handle, draft, view.values, view.facts, view.sent(), None)
+
+
+def amended(state: SessionState, now: float, change: Callable[[Facts], Facts]) -> Update:
+    """Return a write that changes facts, and nothing else."""
+    place, view = state.current(now), state.view
+    facts = change(view.facts)
+    record = place.record
+    draft = replace(record, payload=view.packed(view.values, facts), version=record.version + 1)
+    return Update(place.handle, draft, view.values, facts, view.sent(), None)
 
 
 def extension(state: SessionState, now: float) -> Extension | None:

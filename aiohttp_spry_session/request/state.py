@@ -26,6 +26,7 @@ from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..record import SessionRecord
 from .arrival import Place, Sighting, judge
+from .companion import Companion
 from .cookie import CookieDecision
 from .status import ABSENT, LIVE, RETIRED, UNLOADED, LostError, News, Status
 from .steps import Create, Extend, Extension, Move, Step, Update
@@ -42,8 +43,10 @@ class SessionState:
         "_came_retired",
         "_handed_out",
         "_identifiers",
+        "_refusal",
         "busy",
         "by_header",
+        "companion",
         "cookie",
         "dirty",
         "failure",
@@ -106,6 +109,9 @@ class SessionState:
         """Whether a task of the request is at the store; this and ``waiting`` are the driver's."""
         self.waiting: list[Callable[[], None]] = []
         """What wakes the tasks that wait for their turn."""
+        self.companion: Companion[SessionState] | None = None
+        """What comes on top of the session, in this request."""
+        self._refusal: str | None = None
         self.starting = self.renewing = self.rolling = self._handed_out = self._came_retired = False
         self.tracking = True
         """Whether what this request does is a use of the session."""
@@ -159,7 +165,7 @@ class SessionState:
 
     def why_over(self) -> str:
         """Return why there is no session."""
-        return "retired" if self.status is RETIRED else "ended"
+        return "retired" if self.status is RETIRED else self._refusal or "ended"
 
     def is_missing(self, key: str) -> bool:
         """Whether this request knows of nothing under the key, and has nothing else to commit."""
@@ -222,11 +228,26 @@ class SessionState:
         else:
             self.begin_absent()
 
+    def refuse(self, reason: str, *, tell: bool = True) -> None:
+        """Take away what was found: this request may not have it, though it is live, and a ``destroy`` still ends it.
+
+        Reads are empty, and a plain write starts nothing (promise 5): the client's cookie is as good as before.
+        """
+        assert self.place is not None  # noqa: S101 - it was found
+        if tell:
+            self.news.append(News("rejected", self.place.handle, self.place.record.owner, reason))
+        self.view.clear()
+        self.place, self.is_new, self.dirty, self.status = None, True, False, Status.ENDED
+        self.starting = self.rolling = self.tracking = False
+        self.last_used_at = None
+        self.cookie = CookieDecision(self.cookie.spares)
+        self._refusal = reason
+
     def unload(self) -> None:
         """Know nothing any more: the look-up failed."""
         self.view.clear()
         self.place, self.known, self.news = None, (), []
-        self.status, self.is_new, self.starting = UNLOADED, True, False
+        self.status, self.is_new, self.starting, self.last_used_at = UNLOADED, True, False, None
         self.cookie.keep()
 
     def begin_absent(self) -> None:
@@ -341,6 +362,7 @@ class SessionState:
         seen = self.view.values
         self.view.clear()
         self.place, self.prospective, self._handed_out, self.is_new = None, None, False, True
+        self.last_used_at = None
         self.status = status
         self.cookie.keep()
         if values:
@@ -350,11 +372,11 @@ class SessionState:
     def ended(self) -> None:
         """Begin anew, without a session: this request destroyed what there was."""
         self.discard()
-        self.known, self.place, self.prospective = (), None, None
+        self.known, self.place, self.prospective, self.last_used_at = (), None, None, None
         self.view.clear()
         self._handed_out, self.is_new, self._came_retired = False, True, False
         self.status = ABSENT
-        if self.presented:
+        if self.presented or (self.by_header and self.cookie.spares):
             self.cookie.expire()
         else:
             self.cookie.keep()

@@ -29,6 +29,8 @@ class GuardedStore:
         self._limit = TimeLimit(timeout)
         self._outage = Outage()
         self.turns = Turns(self._wait)
+        self.on_ended: Callable[[str], object] | None = None
+        """Told each handle under which this process may have ended a session, while somebody wants to know."""
 
     @property
     def rotates_at_once(self) -> bool:
@@ -74,6 +76,9 @@ class GuardedStore:
             if isinstance(error.__cause__, TimeoutError) or not await self._is_gone(handle):
                 raise
             return True
+        finally:
+            if self.on_ended is not None:
+                self.on_ended(handle)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
         """Move the session to a new handle.
@@ -87,6 +92,9 @@ class GuardedStore:
             if isinstance(error.__cause__, TimeoutError) or not await self._leads_to(old, new):
                 raise
             return True
+        finally:
+            if self.on_ended is not None:
+                self.on_ended(old)
 
     async def _leads_to(self, old: str, new: str) -> bool:
         try:
@@ -152,6 +160,15 @@ class GuardedStore:
             return await self._adapter.count()
         except NotImplementedError as error:
             return error
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """Return the adapter's hints of what ended. They take no time, and may fail in whatever way."""
+        return self._adapter.hints()
+
+    @property
+    def watch_interval(self) -> float:
+        """Seconds within which each watched session is looked at again."""
+        return self._adapter.watch_interval
 
     async def purge(self) -> int:
         """Delete what has expired. It takes the time it takes: it is cut into steps, and nobody waits for it."""

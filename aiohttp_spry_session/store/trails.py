@@ -65,15 +65,28 @@ class Trails:
 
     async def trail(self, handle: str) -> list[str]:
         """Return a handle and those that every rotation since has given the session."""
-        handles = [handle]
-        while len(handles) < MAX_ROTATIONS and (successor := _next(await self._store.load(handles[-1]))) is not None:
-            handles.append(successor.handle)
-        return handles
+        return (await self._trail(handle))[0]
 
-    async def end(self, handle: str, known: SessionRecord | None = None) -> Ended | None:
+    async def newest(self, handle: str) -> tuple[str, SessionRecord | None]:
+        """Return where all rotations since have taken a session: handle and live record, or ``None``: it has ended."""
+        handles, record = await self._trail(handle)
+        return handles[-1], None if record is None or record.retired else record
+
+    async def _trail(self, handle: str) -> tuple[list[str], SessionRecord | None]:
+        handles = [handle]
+        record = await self._store.load(handle)
+        while len(handles) < MAX_ROTATIONS and (successor := _next(record)) is not None:
+            handles.append(successor.handle)
+            record = await self._store.load(successor.handle)
+        return handles, record
+
+    async def end(
+        self, handle: str, known: SessionRecord | None = None, *, created_at: float | None = None
+    ) -> Ended | None:
         """End the session that a handle leads to, through any rotation; return it, or ``None`` where none lives.
 
         ``known`` is the live record that was there a moment ago, where one has just been seen: it need not be loaded.
+        With ``created_at`` only a session is ended that was created then: a ``bind`` moves that.
 
         A live record is fenced first, by taking its place as a retired one that leads nowhere: so a rotation that runs
         at the same time either sees it gone, or is seen and followed: a logout always logs out (promise 3).
@@ -91,6 +104,8 @@ class Trails:
                 if successor is not None and not successor.handle:
                     fence = Ended(handle, successor.owner)  # of an earlier attempt, which was cut short
                 handle = "" if successor is None else successor.handle
+            elif created_at is not None and record.created_at != created_at:
+                return None
             elif await self._store.update(handle, _fence(record, self._clock())):
                 passed.append(handle)
                 fence = Ended(handle, record.owner)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Literal, TypeVar, cast, get_args
 
 from ..adapter import SessionAdapter
+from ..adapters.hints import closing
 from ..record import SessionRecord
 
 __all__ = ["Fault", "FaultyAdapter", "Operation"]
@@ -84,6 +85,7 @@ class FaultyAdapter(SessionAdapter):
         hang.release()                        # ... until now
         store.fail(times=None)                # an outage ...
         store.heal()                          # ... and its end
+        store.lose_hints()                    # what ends is not told to whoever listens, until it is healed
     """
 
     def __init__(self, adapter: SessionAdapter) -> None:
@@ -92,6 +94,7 @@ class FaultyAdapter(SessionAdapter):
         self.calls: list[Operation] = []
         """The names of all methods that were called, in order; clear it to count the calls of one request."""
         self._faults: list[Fault] = []
+        self._loses_hints = False
         super().__init__(expiration=adapter.expiration)
 
     def fail(
@@ -129,8 +132,13 @@ class FaultyAdapter(SessionAdapter):
 
         return self._arm(Fault(strike, operation=_known(operation), after=after).aim(at=at, times=times))
 
+    def lose_hints(self) -> None:
+        """Let no hint through, nor tell that any was lost: what ended is found out by looking again."""
+        self._loses_hints = True
+
     def heal(self) -> None:
         """Forget everything that was to go wrong, and let go what hangs."""
+        self._loses_hints = False
         for fault in self._faults:
             if isinstance(fault, Hang):
                 fault.release()
@@ -188,6 +196,12 @@ class FaultyAdapter(SessionAdapter):
 
     async def count(self) -> int:
         return await self._pass("count", self.adapter.count)
+
+    async def hints(self) -> AsyncIterator[str | None]:
+        async with closing(self.adapter.hints()) as hints:
+            async for hint in hints:
+                if not self._loses_hints:
+                    yield hint
 
     async def purge(self) -> int:
         return await self._pass("purge", self.adapter.purge)

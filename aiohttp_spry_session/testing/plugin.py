@@ -8,7 +8,7 @@ Enable them in the ``conftest.py`` at the root of the tests::
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from aiohttp import CookieJar, web
@@ -17,7 +17,11 @@ from aiohttp.test_utils import TestClient
 from ..manager import SessionManager
 from .sessions import StoredSession, start_session
 
-__all__ = ["MakeSessionClient", "session_client"]
+if TYPE_CHECKING:
+    from ..dbsc.keys import Algorithm
+    from .dbsc import SoftwareDevice
+
+__all__ = ["MakeDeviceClient", "MakeSessionClient", "device_client", "session_client"]
 
 
 class MakeSessionClient(Protocol):
@@ -55,9 +59,57 @@ def session_client(aiohttp_server: Any, aiohttp_client: Any) -> MakeSessionClien
     async def make(
         app: web.Application, **options: Any
     ) -> tuple[TestClient[web.Request, web.Application], StoredSession]:
-        server = await aiohttp_server(app)
-        jar = CookieJar(unsafe=True, quote_cookie=False, treat_as_secure_origin=server.make_url("/"))
-        client = await aiohttp_client(server, cookie_jar=jar)
+        client = await _serve(app, aiohttp_server, aiohttp_client)
         return client, await start_session(client, **options)
 
     return make
+
+
+class MakeDeviceClient(Protocol):
+    """What the fixture :func:`device_client` is."""
+
+    def __call__(
+        self,
+        app: web.Application,
+        *,
+        owner: str,
+        values: Mapping[str, Any] | None = None,
+        key: str = "session",
+        manager: SessionManager | None = None,
+        alg: Algorithm = "ES256",
+    ) -> Awaitable[tuple[SoftwareDevice, StoredSession]]:
+        """Serve an application; return a device that is signed in there and bound, and its session."""
+        ...
+
+
+@pytest.fixture
+def device_client(aiohttp_server: Any, aiohttp_client: Any) -> MakeDeviceClient:
+    """Serve an application to a device that is signed in already, its session bound to it.
+
+    ::
+
+        async def test_theft(device_client):
+            device, session = await device_client(make_app(clock), owner="ada")
+            async with device.steal() as thief:
+                clock.advance(700)
+                assert (await thief.get("/account")).status == 401
+            assert (await device.get("/account")).status == 200
+
+    The arguments are those of :func:`session_client`, and how the device signs.
+    """
+    from .dbsc import SoftwareDevice, sign_in
+
+    async def make(
+        app: web.Application, *, alg: Algorithm = "ES256", **options: Any
+    ) -> tuple[SoftwareDevice, StoredSession]:
+        device = SoftwareDevice(await _serve(app, aiohttp_server, aiohttp_client), alg=alg)
+        return device, await sign_in(device, **options)
+
+    return make
+
+
+async def _serve(app: web.Application, aiohttp_server: Any, aiohttp_client: Any) -> TestClient[Any, Any]:
+    server = await aiohttp_server(app)
+    jar = CookieJar(unsafe=True, quote_cookie=False, treat_as_secure_origin=server.make_url("/"))
+    client: TestClient[Any, Any] = await aiohttp_client(server, cookie_jar=jar)
+    return client

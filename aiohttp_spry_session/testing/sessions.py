@@ -14,6 +14,7 @@ from ..identifiers import handle_of
 from ..manager import SessionManager, requests_of
 from ..middleware import managers_of
 from ..request.arrival import Place
+from ..request.companion import Companion
 from ..request.state import SessionState
 from ..request.status import CookieAction
 from ..session import Session
@@ -105,11 +106,14 @@ class StoredSession:
             yield session
 
     @asynccontextmanager
-    async def begin(self, presented: tuple[str, ...]) -> AsyncIterator[Session]:
+    async def begin(
+        self, presented: tuple[str, ...], *, companion: Companion[SessionState] | None = None
+    ) -> AsyncIterator[Session]:
         """Use the session of a request that presents these identifiers; see :meth:`request`."""
         requests = requests_of(self.manager)
         spare = self._cookie(f"{self.manager.name}-next") if presented else None
         state = requests.driver.begin(presented, () if spare is None else (spare,))
+        state.companion = companion
         session = requests.session(state)
         try:
             await session.load()

@@ -9,6 +9,10 @@ measures one part, and stores its results in ``bench-results/`` as JSON:
 - ``micro``: cost of each operation and of the middleware, in process.
 - ``scale``: cost per operation, bytes per session and the event loop's longest pause, at up to a million sessions.
 - ``contention``: 1 to 64 parallel writers of one session.
+- ``cohort``: the same server with and without the turn of the loop in which requests gather before they send, at 1 to
+  128 connections.
+- ``peers``: sessions of other libraries and frameworks, each beside the bare server of its own framework, in one run
+  and on the same cores; those on node are installed from npm, or left out where there is no node.
 - ``report``: draws the plots and writes the page from ``bench-results/``.
 
 A quick look while optimising, on asyncio only::

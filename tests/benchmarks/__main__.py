@@ -6,11 +6,12 @@ import argparse
 import fnmatch
 
 from . import __doc__ as description
-from . import contention, micro, scale, steps, whole
+from . import cohort, contention, micro, scale, steps, whole
 from .cases import names
+from .peers import measure as peers
 from .priority import set_priority
 
-_PARTS = ("all", "whole", "steps", "micro", "scale", "contention", "report")
+_PARTS = ("all", "whole", "steps", "micro", "scale", "contention", "cohort", "peers", "report")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,6 +36,11 @@ def main(arguments: list[str] | None = None) -> None:
         )
     if args.part in ("contention", "all"):
         contention.run()
+    if args.part in ("cohort", "all"):
+        cohort.run(rounds=args.rounds, seconds=args.seconds)
+    if args.part in ("peers", "all"):
+        only = args.only.split(",") if args.only and args.part == "peers" else None
+        peers.run(rounds=args.rounds, seconds=args.seconds, frameworks=only)
     if args.part in ("scale", "all"):
         scale.run()
     if args.part in ("report", "all"):
@@ -48,11 +54,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.benchmarks", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("part", nargs="?", default="all", choices=_PARTS)
-    parser.add_argument("--only", help="names of measurements, or patterns, with commas (whole)")
+    parser.add_argument("--only", help="names of measurements, or patterns, with commas (whole); frameworks (peers)")
     parser.add_argument("--list", action="store_true", help="print the names of all measurements (whole)")
     parser.add_argument("--loops", help="asyncio, uvloop, or both with a comma (whole)")
-    parser.add_argument("--rounds", type=int, default=9, help="how often each is measured (whole)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of a slice (whole)")
+    parser.add_argument("--rounds", type=int, default=9, help="how often each is measured (whole, cohort, peers)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a slice (whole, cohort, peers)")
     parser.add_argument("--nice", type=int, default=0, help="priority of all processes, as of nice(1)")
     return parser
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import steps
 from .cases import CASES, split
+from .markdown import table
 from .plots import LABELS, TITLES, draw
 from .results import load
+from .sections import cohort_section, peers_section
 
 PAGE = Path("docs/explanation/performance.md")
 
-_PARTS = ("whole", "steps", "micro", "scale", "contention")
+_PARTS = ("whole", "cohort", "peers", "steps", "micro", "scale", "contention")
 
 _HEADINGS = {
     "whole": "requests",
+    "cohort": "sending together",
+    "peers": "beside others",
     "steps": "where the time goes",
     "micro": "operations",
     "scale": "a million",
@@ -69,7 +72,6 @@ spends on a request in bare aiohttp and here; p99 is the ratio of the 99th perce
 bare aiohttp.
 """
 
-
 _STEPS = """
 ## Where the time goes
 
@@ -102,7 +104,15 @@ def report() -> None:
     """Draw the plots and write the page from whatever has been measured."""
     results = {part: found for part in _PARTS if (found := load(part)) is not None}
     draw(results)
-    writers = {"whole": _whole, "steps": _steps, "micro": _micro, "scale": _scale, "contention": _contention}
+    writers = {
+        "whole": _whole,
+        "cohort": cohort_section,
+        "peers": peers_section,
+        "steps": _steps,
+        "micro": _micro,
+        "scale": _scale,
+        "contention": _contention,
+    }
     sections = [writers[part](found) for part, found in results.items()]
     PAGE.write_text("\n".join([_INTRODUCTION.rstrip(), *sections, _measured_on(results)]) + "\n")
     print(f"{PAGE} and its plots are written")
@@ -119,7 +129,7 @@ def _whole(found: dict[str, Any]) -> str:
             for name, figures in measured.items()
             if name != "bare" and split(name)[1] == case
         ]
-        text += "\n" + _table(["", "session", "throughput", "", "processor time", "p99"], rows)
+        text += "\n" + table(["", "session", "throughput", "", "processor time", "p99"], rows)
         text += f"\nBare aiohttp answered {measured['bare']['rate']['median']:,.0f} requests a second.\n"
         if disturbed := found["disturbed"][loop]:
             text += (
@@ -140,15 +150,15 @@ def _ratios(figures: dict[str, Any]) -> list[str]:
 
 
 def _steps(found: dict[str, Any]) -> str:
-    table = [[step, f"{spent:.1f}", f"{over:.1f}"] for step, spent, over in steps.rows(found["micros"])]
-    return _STEPS.format(connections=steps.CONNECTIONS, table=_table(["", "in all", "over bare aiohttp"], table))
+    found_rows = [[step, f"{spent:.1f}", f"{over:.1f}"] for step, spent, over in steps.rows(found["micros"])]
+    return _STEPS.format(connections=steps.CONNECTIONS, table=table(["", "in all", "over bare aiohttp"], found_rows))
 
 
 def _micro(found: dict[str, Any]) -> str:
     text = "\n## An operation\n\nMicroseconds in process, one after the other, at the best of several repeats. What"
     text += " reaches the store\nwaits for a whole round trip here; under load it shares one.\n\n"
-    text += _table(["on a loaded session", "memory", "SQLite"], _micros(found["operations"]))
-    text += "\n" + _table(["a request's middleware and hook", "memory", "SQLite"], _micros(found["requests"]))
+    text += table(["on a loaded session", "memory", "SQLite"], _micros(found["operations"]))
+    text += "\n" + table(["a request's middleware and hook", "memory", "SQLite"], _micros(found["requests"]))
     return text
 
 
@@ -189,7 +199,7 @@ without; and how many seconds it took.
         for size, figures in sizes.items()
     ]
     head = ["", "sessions", "read", "write", "start", "destroy", "bytes", "pause", "load", "update", "purge"]
-    text += _table(head, rows) + ("\nRedis forgets by itself.\n" if "redis" in found["stores"] else "")
+    text += table(head, rows) + ("\nRedis forgets by itself.\n" if "redis" in found["stores"] else "")
     return text + _SCALE_LIMITS
 
 
@@ -222,7 +232,7 @@ lost.
         [LABELS[name], *(f"{each['micros']:.0f} ({each['p99']:.1f})" for each in figures.values())]
         for name, figures in found["stores"].items()
     ]
-    return text + _table(["", *writers], rows)
+    return text + table(["", *writers], rows)
 
 
 def _measured_on(results: dict[str, dict[str, Any]]) -> str:
@@ -238,9 +248,3 @@ def _measured_on(results: dict[str, dict[str, Any]]) -> str:
         parts.setdefault(line, []).append(_HEADINGS[part])
     lines += [f"- {', '.join(names)}: {line}" for line, names in parts.items()]
     return "\n".join(lines)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    numbers = "".join(" ---: |" for _ in head[1:])
-    lines = ["| " + " | ".join(head) + " |", "| --- |" + numbers, *("| " + " | ".join(row) + " |" for row in rows)]
-    return "\n".join(lines) + "\n"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from aiohttp_spry_session import SessionManager, adapter_from_url, setup
+from aiohttp_spry_session import SessionManager, adapter_from_url, middleware, setup
 
 from .cases import OTHERS, VARIANTS, Handler, handlers
 
@@ -34,6 +33,13 @@ def application(variant: str, url: str) -> web.Application:
 
 async def _cpu(request: web.Request) -> web.Response:
     return web.Response(text=f"{time.process_time_ns()}")
+
+
+class _NoCohort:
+    """In place of the package's: every request sends as soon as it can."""
+
+    async def gather(self) -> None:
+        pass
 
 
 @web.middleware
@@ -86,10 +92,10 @@ def main() -> None:
     parser.add_argument("variant", choices=VARIANTS)
     parser.add_argument("--url", default="memory://")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
-    parser.add_argument("--core", type=int)
+    parser.add_argument("--without-turn", action="store_true", help="send without waiting for the cohort")
     args = parser.parse_args()
-    if args.core is not None:
-        os.sched_setaffinity(0, {args.core})
+    if args.without_turn:
+        middleware.Cohort = _NoCohort  # type: ignore[assignment, misc]
     if args.loop == "uvloop":
         import uvloop
 

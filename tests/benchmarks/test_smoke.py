@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from . import __main__, contention, load, micro, results, scale, steps, whole
+from . import __main__, cohort, contention, load, micro, results, scale, steps, whole
+from .peers import measure as peers
+from .peers import table
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,35 @@ def test_whole_servers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(measured) == ["bare", "memory-read", "sqlite-write"]
     assert all(figures["rate"]["median"] > 0 for figures in measured.values())
     assert results.load("whole") is not None
+
+
+def test_turn_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without, beside bare aiohttp."""
+    monkeypatch.setattr(load.shutil, "which", lambda program: None)
+    found = cohort.run(rounds=1, seconds=0.1, places={"asyncio": [("memory", 4)]})
+    assert [(place["store"], place["connections"], place["case"]) for place in found["places"]] == [
+        ("memory", 4, "read"),
+        ("memory", 4, "write"),
+    ]
+    assert results.load("cohort") is not None
+
+
+def test_peers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each beside the bare server of its own framework."""
+    for module in ("starlette", "starsessions", "uvicorn", "httptools"):
+        pytest.importorskip(module, reason="peers need the extra 'bench'")
+    monkeypatch.setattr(load.shutil, "which", lambda program: None)
+    found = peers.run(rounds=1, seconds=0.1, frameworks=["Starlette"])
+    assert list(found["bare"]) == ["Starlette"]
+    assert [(peer["library"], peer["store"]) for peer in found["peers"]] == [("starsessions", "memory")]
+    assert results.load("peers") is not None
+
+
+def test_peers_that_cannot_run_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A machine without node measures the others."""
+    monkeypatch.setattr(table.shutil, "which", lambda program: None)
+    assert peers.run(rounds=1, seconds=0.1, frameworks=["Express"])["peers"] == []
+    assert "left out: express-session on memory, since this machine lacks node and npm" in capsys.readouterr().out
 
 
 def test_other_parts_make_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

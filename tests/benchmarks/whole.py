@@ -25,7 +25,7 @@ _ROOT = Path(__file__).parents[2]
 _SLICES_BETWEEN_BARE = 4
 """Bare aiohttp is measured again after so many slices: a ratio is to the slices of it just before and after."""
 
-_QUIET = 0.9
+QUIET = 0.9
 """Where bare aiohttp's server could not use so much of its core, something else took the machine's time."""
 
 _TRIES = 3
@@ -73,7 +73,7 @@ def run(
         "disturbed": {},
     }
     for loop in loops:
-        with _core_for_servers() as core:
+        with core_for_servers() as core:
             measured, disturbed = _measure(wanted, loop, rounds, seconds, core)
         result["pinned"] = core is not None
         result["loops"][loop] = {name: ratios.summary() for name, ratios in measured.items()}
@@ -106,7 +106,7 @@ def _measure(
                     before = after
                     slices = {name: measure(name) for name in order[start : start + _SLICES_BETWEEN_BARE]}
                     after = measure("bare")
-                    if quiet := min(before.busy, after.busy) >= _QUIET:
+                    if quiet := min(before.busy, after.busy) >= QUIET:
                         break
                 disturbed += 0 if quiet else len(slices)
                 for name, found in slices.items():
@@ -134,11 +134,19 @@ def _clients(names: Sequence[str], loop: str, core: int | None) -> Iterator[dict
 
 
 @contextmanager
-def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]:
+def server(variant: str, url: str, loop: str, core: int | None, *, turn: bool = True) -> Iterator[int]:
     """Run a variant's server in a process of its own; return its port."""
     command = [sys.executable, "-m", "tests.benchmarks.server", variant, "--url", url, "--loop", loop]
+    command += [] if turn else ["--without-turn"]
+    with running(command, core) as port:
+        yield port
+
+
+@contextmanager
+def running(command: Sequence[str], core: int | None) -> Iterator[int]:
+    """Run a server that prints its port, and ends with its standard input; return the port."""
     if core is not None:
-        command += ["--core", str(core)]
+        command = [sys.executable, "-m", "tests.benchmarks.pinned", str(core), *command]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
     with process:
         assert process.stdin is not None
@@ -146,14 +154,14 @@ def server(variant: str, url: str, loop: str, core: int | None) -> Iterator[int]
         try:
             line = process.stdout.readline()
             if not line:
-                raise RuntimeError(f"the server of {variant} did not start")
+                raise RuntimeError(f"the server did not start: {' '.join(command)}")
             yield int(line)
         finally:
             process.stdin.close()
 
 
 @contextmanager
-def _core_for_servers() -> Iterator[int | None]:
+def core_for_servers() -> Iterator[int | None]:
     """Meanwhile keep to the second core, as the load and the stores' servers then do; give the first to the server."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(cores) < 2:

@@ -33,7 +33,7 @@ class DemoProcess:
             )
         assert self._process.stdout is not None
         self.announcement = self._process.stdout.readline()
-        assert self.url in self.announcement, self.log.read_text()
+        assert f"{self.port}/ (sessions: " in self.announcement, self.log.read_text()
 
     @property
     def log(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import stat
 import subprocess
 import sys
@@ -84,3 +85,19 @@ def test_says_why_it_cannot_start(tmp_path: Path, options: list[str], message: s
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "secret" not in ended.stderr
+
+
+async def test_https(process: DemoProcess) -> None:
+    """It makes its certificates, is open at this machine's name, and binds who signs in to a device."""
+    process.start("--https")
+    assert f"https://localhost:{process.port}/" in process.announcement
+    authority = process.folder / "demo-certificates" / "authority.pem"
+    context = ssl.create_default_context(cafile=authority)
+    url = f"https://localhost:{process.port}/sign-in"
+    async with (
+        aiohttp.ClientSession() as client,
+        client.post(url, json=CREDENTIALS, headers={"Accept": "application/json"}, ssl=context) as response,
+    ):
+        assert response.status == 200
+        assert response.headers["Secure-Session-Registration"].startswith("(ES256 RS256);")
+        assert response.headers["Set-Cookie"].startswith("__Host-session=")

@@ -22,6 +22,8 @@ POSTS = [
     "/session/rotate",
     "/confirm",
     "/devices/end-others",
+    "/steal/take",
+    "/steal/drop",
     "/devices/0123456789ab/end",
     "/race",
     "/race/0123456789abcdef/hit",

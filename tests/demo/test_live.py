@@ -10,12 +10,14 @@ from aiohttp import WSCloseCode, WSMsgType, WSServerHandshakeError
 
 from .conftest import SECONDS, Visitor
 
+ENDED = 4401
+
 
 async def test_a_socket_without_a_session_closes(visitor: Visitor) -> None:
     """There is nothing to count in, and none is started."""
     socket = await visitor.socket()
     message = await socket.receive(timeout=SECONDS)
-    assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
+    assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, ENDED, "session ended")
     assert visitor.cookies() == {}
 
 
@@ -52,14 +54,17 @@ async def test_a_page_is_no_socket(visitor: Visitor) -> None:
 
 
 async def test_a_socket_closes_when_the_store_fails(visitor: Visitor, adapter: Any) -> None:
-    """The client is asked to try again later, and nobody is signed out."""
+    """Who sends then is asked to try again later, and nobody is signed out."""
     await visitor.sign_in()
     socket = await visitor.socket()
+    await socket.send_str("one")
+    assert (await socket.receive_json(timeout=SECONDS))["count"] == 1
 
     async def fail(operation: str) -> None:
         raise OSError("the store is gone")
 
     adapter.before = fail
+    await socket.send_str("two")
     assert (await socket.receive(timeout=SECONDS)).data == WSCloseCode.TRY_AGAIN_LATER
     adapter.before = None
     assert (await visitor.get("/devices", json=True)).status == 200

@@ -23,6 +23,7 @@ PAGES = [
     "/sign-in",
     "/confirm",
     "/devices",
+    "/steal",
     "/race",
     "/stream",
     "/socket",

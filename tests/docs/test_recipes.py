@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import aiohttp_spry_session
 from aiohttp_spry_session import SessionManager
+from aiohttp_spry_session.manager import requests_of
 from aiohttp_spry_session.testing import FakeClock, start_session
 
 from .blocks import ROOT, Block, read_blocks
@@ -271,38 +272,32 @@ async def chatting(program: ModuleType) -> AsyncIterator[tuple[TestClient[Any, A
             yield client, socket
 
 
-async def test_a_watcher_outlives_an_outage(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that fails for a while closes no socket; when it is back the end of the session is noticed."""
-    program = load("websockets.md")
-    program.LOOK_EVERY = 0.001
-    failed = asyncio.Event()
-    failures = 0
-
-    async with chatting(program) as (_, socket):
-        (handle,) = await program.manager.adapter.find("ann")
-        reload = aiohttp_spry_session.Session.reload
-
-        async def failing(session: aiohttp_spry_session.Session) -> None:
-            nonlocal failures
-            if failures < 3:
-                failures += 1
-                raise aiohttp_spry_session.AdapterError("load", "away")
-            failed.set()
-            await reload(session)
-
-        monkeypatch.setattr(aiohttp_spry_session.Session, "reload", failing)
-        await asyncio.wait_for(failed.wait(), SECONDS)
-        await socket.send_str("still here")
-        assert await socket.receive_str() == "2: still here"
-        await program.manager.adapter.destroy(handle)  # as another process would: no signal here
-        message = await socket.receive(SECONDS)
-        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, program.ENDED)
-    assert program.watched == {}
-
-
 async def away(*_: object) -> None:
     """Fail as a store does that cannot be reached."""
     raise OSError("away")
+
+
+async def test_an_outage_closes_no_socket(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the store is back the end of the session is noticed, though nobody tells of it."""
+    program = load("websockets.md")
+    adapter = program.manager.adapter
+    monkeypatch.setattr(type(adapter), "watch_interval", 0.01)
+    asked = asyncio.Event()
+
+    async def away_and_told(handle: str) -> None:
+        asked.set()
+        raise OSError("away")
+
+    async with chatting(program) as (_, socket):
+        (handle,) = await adapter.find("ann")
+        with monkeypatch.context() as outage:
+            outage.setattr(adapter, "load", away_and_told)
+            await asyncio.wait_for(asked.wait(), SECONDS)
+            await socket.send_str("still here")
+            assert await socket.receive_str() == "2: still here"
+        await adapter.destroy(handle)
+        message = await socket.receive(SECONDS)
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, program.ENDED)
 
 
 async def test_a_message_during_an_outage(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,15 +314,16 @@ async def test_a_message_during_an_outage(load: Load, monkeypatch: pytest.Monkey
             assert await again.receive_str() == "2: hello"
 
 
-async def test_the_registry_of_sockets_shrinks(load: Load) -> None:
-    """Nothing is left of sockets that were closed by either side, nor of sessions that had none."""
+async def test_nothing_is_left_of_a_socket(load: Load) -> None:
+    """Nor of sessions that had none."""
     program = load("websockets.md")
+    watcher = requests_of(program.manager).driver.watcher
     async with chatting(program) as (client, socket):
-        assert len(program.watched) == 1
+        assert len(watcher) == 1
         async with opened(client.server) as other:
             await other.post("/in")
             await other.post("/out")
-            assert len(program.watched) == 1
+            assert len(watcher) == 1
         await client.post("/out")
         await socket.receive(SECONDS)
-    assert program.watched == {}
+    assert len(watcher) == 0

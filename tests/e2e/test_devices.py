@@ -6,6 +6,9 @@ import pytest
 
 from .conftest import OpenDevice, sign_in
 
+AT_ONCE = 1000
+"""Milliseconds in which an open page says that its session has ended."""
+
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -48,8 +51,8 @@ async def test_live_pages_notice_that_their_session_is_ended(open_device: OpenDe
     await stream.locator("[data-field=basket]", has_text="1").wait_for()
     await laptop.goto("/devices")
     await laptop.get_by_role("button", name="End all others").click()
-    await phone.get_by_text("Closed by the server: session: ended").wait_for()
-    await stream.get_by_text("No session: ended").wait_for()
+    await phone.get_by_text("Closed by the server: session ended").wait_for(timeout=AT_ONCE)
+    await stream.get_by_text("No session: ended").wait_for(timeout=AT_ONCE)
     assert await phone.get_by_role("button", name="Send").is_disabled()
 
 

@@ -21,6 +21,7 @@ PAGES = (
     "/session",
     "/confirm",
     "/devices",
+    "/steal",
     "/race",
     "/stream",
     "/socket",

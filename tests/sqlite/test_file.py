@@ -20,6 +20,7 @@ from aiohttp_spry_session import AdapterError, SQLiteSessionAdapter
 from aiohttp_spry_session.adapters.sqlite import adapter as sqlite
 from aiohttp_spry_session.adapters.sqlite import connection as sqlite_connection
 from aiohttp_spry_session.adapters.sqlite import schema as sqlite_schema
+from aiohttp_spry_session.adapters.sqlite.hints import prepare_notes
 from aiohttp_spry_session.adapters.sqlite.schema import APPLICATION_ID, MIGRATIONS, SchemaError, prepare
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import a_record, opened, rotate
@@ -339,7 +340,7 @@ async def test_opening_waits_for_a_lock(path, clock, monkeypatch):
 
         monkeypatch.setattr(sqlite_connection.Connection, "perform", perform)
         async with opened(SQLiteSessionAdapter(path), clock):
-            assert attempts == [prepare] * 3
+            assert attempts == [prepare] * 3 + [prepare_notes]
 
 
 async def test_opening_does_not_wait_for_ever(path, monkeypatch):

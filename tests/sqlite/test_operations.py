@@ -45,7 +45,7 @@ async def test_a_cancelled_write_that_did_not_leave_never_happens(adapter, path,
     waiting.cancel()
     assert await first is True
     await adapter.destroy("c")
-    assert batches == [["create"], ["destroy"]]
+    assert batches == [["create"], ["destroy", "note"]]
     assert await adapter.load("b") is None
 
 

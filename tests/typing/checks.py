@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, assert_type
 
@@ -182,6 +182,22 @@ async def life(session: Session) -> None:
     await session.load()
     await session.save()
     await session.reload()
+
+
+async def socket(session: Session, request: web.Request) -> None:
+    """A block depends on the session, with a WebSocket or without."""
+    async with session.alive() as nothing:
+        assert_type(nothing, None)
+    async with session.alive(web.WebSocketResponse(), code=4001):
+        pass
+
+
+class Telling(SessionAdapter):
+    """Hints may be a generator."""
+
+    async def hints(self) -> AsyncIterator[str | None]:
+        """Tell nothing but that all is to be looked at."""
+        yield None
 
 
 async def asynchronous() -> str:

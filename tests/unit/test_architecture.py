@@ -42,17 +42,18 @@ PLACES = [
 """Where a reader finds each promise: the module, and what of it, unless it is the whole."""
 
 LAYERS = [
-    ["exceptions", "options"],
+    ["exceptions", "options", "cohort"],
     ["facts"],
     ["events", "identifiers", "cookies", "codec", "keys"],
     ["record"],
-    ["adapter", "policy", "adapters.memory"],
-    ["request.view", "request.status"],
+    ["adapter", "policy", "adapters.hints", "adapters.memory"],
+    ["request.view", "request.status", "request.companion"],
     ["request.steps", "request.arrival"],
     ["request.cookie"],
     ["request.state"],
     ["request.plan"],
     ["store.timeouts", "store.turns", "store.trails", "store.outage", "store.sharing", "store.guard"],
+    ["watch.table", "watch.watcher", "watch.alive"],
     ["request.landing"],
     ["request.look_up", "request.limit"],
     ["request.lifecycle"],
@@ -177,10 +178,13 @@ def test_imports_of_the_core_make_no_circle() -> None:
 
 def test_whole_core_is_in_the_list() -> None:
     """A new module of the core gets its place."""
-    outside = ("adapters/", "integrations/", "testing/")
+    outside = ("adapters/", "integrations/", "testing/", "dbsc/")
     known = {f"{module.replace('.', '/')}.py" for layer in LAYERS for module in layer}
-    optional = {"__init__.py", "urls.py", "request/__init__.py", "store/__init__.py"}
-    assert {path for path in SOURCES if not path.startswith(outside)} - optional == known - {"adapters/memory.py"}
+    optional = {"__init__.py", "urls.py", "request/__init__.py", "store/__init__.py", "watch/__init__.py"}
+    assert {path for path in SOURCES if not path.startswith(outside)} - optional == known - {
+        "adapters/hints.py",
+        "adapters/memory.py",
+    }
 
 
 @pytest.mark.parametrize("module", [path for path in SOURCES if path.startswith("adapters/")])
@@ -194,8 +198,15 @@ def test_adapters_know_no_requests(module: str) -> None:
 
 def test_nothing_imports_what_is_optional() -> None:
     """Neither the core nor an adapter of a store knows of adapters around adapters, or of what joins other packages."""
-    optional = ("adapters.wrapping", "adapters.observed", "adapters.sealed", "adapters.migrating", "integrations")
-    own = tuple(name.replace(".", "/") for name in optional)
+    optional = (
+        "adapters.wrapping",
+        "adapters.observed",
+        "adapters.sealed",
+        "adapters.migrating",
+        "integrations",
+        "dbsc",
+    )
+    own = (*(name.replace(".", "/") for name in optional), "testing/dbsc", "testing/plugin")  # a fixture, when used
     knowing = {
         path for path in SOURCES if not path.startswith(own) and any(n.startswith(optional) for n in imported(path))
     }
@@ -207,7 +218,8 @@ def test_only_the_request_cycle_knows_aiohttp_web() -> None:
     """``middleware`` alone, with what it answers, reads and writes, and the key that requests are asked with."""
     outside = ("testing/", "integrations/")
     knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith(outside)}
-    assert knowing == {"answers.py", "carriers.py", "middleware.py", "request_key.py"}
+    binding = {"dbsc/devices.py", "dbsc/endpoints.py", "dbsc/visit.py"}
+    assert knowing == {"answers.py", "carriers.py", "middleware.py", "request_key.py", *binding}
 
 
 def test_what_is_long_says_its_rule() -> None:

@@ -15,20 +15,34 @@ from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSes
 from aiohttp_spry_session.adapters.sealed import SealedAdapter
 from aiohttp_spry_session.identifiers import handle_of
 
-from ..support import WatchedAdapter, identifier_in, sending
+from ..support import HEADER, Carrier, WatchedAdapter, identifier_in, sending, sending_nothing
 from .handlers import PATHS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[..., Awaitable[TestClient]]
 
 
-@pytest.fixture(params=["memory", "sqlite", "sealed"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> WatchedAdapter:
-    """A watched store: of the core install, or with sealed records."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what the promises say on sealed records too, and over a header, unless a test is about cookies as such."""
+    if "store" not in metafunc.fixturenames:
+        return
+    stores = ["memory", "sqlite"]
+    if metafunc.module.__name__.rpartition(".")[2].startswith("test_promise_"):
+        stores.append("sealed")
+        if metafunc.definition.get_closest_marker("cookies") is None:
+            stores.append("header")
+    metafunc.parametrize("store", stores, indirect=True)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WatchedAdapter:
+    """A watched store of the core install; ``sealed``: around that in memory; ``header``: without cookies."""
+    if request.param == "header":
+        monkeypatch.setattr(Carrier, "header", HEADER)
     if request.param == "sqlite":
         return WatchedAdapter(SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF"))
     memory = MemorySessionAdapter()
-    return WatchedAdapter(memory if request.param == "memory" else SealedAdapter(memory, b"k" * 32))
+    return WatchedAdapter(SealedAdapter(memory, b"k" * 32) if request.param == "sealed" else memory)
 
 
 @pytest.fixture
@@ -50,7 +64,7 @@ def serve(aiohttp_client: Any) -> Serve:
         for path, routed in paths.items():
             method, _, name = path.rpartition(" ")
             app.router.add_route(method or "*", f"/{name}", routed)
-        return await aiohttp_client(app, cookie_jar=DummyCookieJar())
+        return await aiohttp_client(app, cookie_jar=DummyCookieJar(), headers=sending_nothing())
 
     return serve
 
@@ -94,7 +108,7 @@ class Visitor:
 
     async def ask(self, path: str, **options: Any) -> ClientResponse:
         """Send a GET; return the response, read."""
-        headers = {} if self.identifier is None else sending(self.identifier)
+        headers = sending_nothing() if self.identifier is None else sending(self.identifier)
         response = await self.client.get(path, headers=headers, allow_redirects=False, **options)
         await response.read()
         given = identifier_in(response.headers)

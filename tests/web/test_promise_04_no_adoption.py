@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp_spry_session import generate_identifier, get_session
 from aiohttp_spry_session.identifiers import handle_of
 
-from ..support import COOKIE, Recorder, cookies_of, identifier_in
+from ..support import COOKIE, HEADER, Carrier, Recorder, identifier_in, sending
 from .handlers import ACTIONS, PATHS
 
 FOREIGN = {
@@ -41,15 +41,18 @@ async def test_foreign_identifier_is_not_adopted(visit, manager, store, raw, kin
     """Whatever the request does, it is not under the identifier that the client made up, which comes back nowhere."""
     value = FOREIGN[kind]
     visitor = await visit(manager, new=True)
-    cookie = b"Cookie: " + COOKIE.encode() + b"=" + value.encode("utf-8", "surrogateescape")
-    answer = await raw(visitor.client).get(cookie, path=f"/do/{action}".encode())
+    ((name, text),) = sending(value).items()
+    line = f"{name}: {text}".encode("utf-8", "surrogateescape")
+    answer = await raw(visitor.client).get(line, path=f"/do/{action}".encode())
     head = answer.partition(b"\r\n\r\n")[0].lower()
     assert head.startswith(b"http/1.1 200")
-    given = [line for line in head.split(b"\r\n") if line.startswith(b"set-cookie")]
+    given = [line for line in head.split(b"\r\n") if line.startswith((b"set-cookie:", HEADER.lower().encode() + b":"))]
+    if Carrier.header is not None:
+        given = [line + (b" max-age=1200" if line.partition(b":")[2].strip() else b" max-age=0") for line in given]
     if action in ("set", "renew", "update", "increment", "rotate", "rotate_with_grace", "bind"):
         (line,) = given
         assert b"max-age=1200" in line
-    elif action.startswith("destroy"):
+    elif action.startswith("destroy") and (value or Carrier.header is None):  # an empty header says: none yet
         (line,) = given  # nothing was there to destroy: the useless cookie is expired, no session started
         assert b"max-age=0" in line
     else:
@@ -187,7 +190,7 @@ async def test_request_whose_session_is_gone_gets_another_one(visit, manager):
     old = visitor.identifier
     await manager.revoke(visitor.handle)
     response = await visitor.ask("/write?m=1")
-    assert len(cookies_of(response.headers)) == 1
+    assert identifier_in(response.headers) not in (None, "", old)
     assert visitor.identifier != old
     assert await (await visitor.ask("/read")).json() == {"m": 1}
 

@@ -180,6 +180,7 @@ async def test_session_of_a_slow_request_is_followed_within_the_grace(visit, man
     assert await (await visitor.ask("/read")).json() == {"n": 2, "m": 1}
 
 
+@pytest.mark.cookies
 @pytest.mark.parametrize("hooked", [True, False], ids=["setup", "middleware alone"])
 @pytest.mark.parametrize("action", ["renew", "rotate", "bind", "destroy", "destroy_for_good"])
 async def test_one_session_cookie_whatever_the_handler_did(aiohttp_client, make_manager, memory, hooked, action):

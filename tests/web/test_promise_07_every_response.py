@@ -165,6 +165,7 @@ async def test_outer_middleware_that_clones_the_request(serve, manager, kind):
     assert identifier_in(response.headers)
 
 
+@pytest.mark.cookies
 async def test_clone_between_two_managers(aiohttp_client, manager, make_manager):
     """Where a middleware between two managers hands on a clone, both write their cookies."""
     other = make_manager(name="other")
@@ -188,6 +189,7 @@ async def test_clone_between_two_managers(aiohttp_client, manager, make_manager)
     assert {cookie.partition("=")[0] for cookie in response.headers.getall("Set-Cookie")} == {manager.name, "other"}
 
 
+@pytest.mark.cookies
 @pytest.mark.parametrize("own_task", [False, True], ids=["in the handler's task", "in a task of its own"])
 async def test_managers_of_one_key(aiohttp_client, manager, make_manager, own_task):
     """A sub-application's own manager under the same key hides the outer one from its handlers, not from its cookie."""

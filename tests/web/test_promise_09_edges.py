@@ -21,6 +21,7 @@ from ..support import COOKIE, Barrier, cookies_of, identifier_in, sending
 from .handlers import PATHS
 
 
+@pytest.mark.cookies
 async def test_spare_that_is_no_identifier(serve, manager):
     """It counts for nothing, and the client is told to forget it."""
     client = await serve(manager, **PATHS)
@@ -31,6 +32,7 @@ async def test_spare_that_is_no_identifier(serve, manager):
     assert "Max-Age=0" in removal
 
 
+@pytest.mark.cookies
 async def test_spare_that_is_the_sessions_own_identifier(serve, manager, store):
     """It is settled already: the session is not written to, and goes on."""
     client = await serve(manager, **PATHS)

@@ -16,6 +16,7 @@ from aiohttp_spry_session import (
     get_session,
     setup,
 )
+from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FaultyAdapter
 
 from ..minimal import MinimalAdapter
@@ -220,6 +221,20 @@ async def test_task_that_sets_while_the_headers_wait_for_a_renewal(serve, manage
     assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "b": 2}
 
 
+async def test_receiver_that_uses_the_session_before_the_headers_leave(serve, manager):
+    """What it sets is stored with the response that is about to leave (promise 1)."""
+
+    async def receive(event: SessionEvent) -> None:
+        assert event.request is not None
+        await get_session(event.request).set("seen", event.handle)
+
+    manager.on_created.append(receive)
+    client = await serve(manager, **PATHS)
+    identifier = identifier_in((await client.get("/write?n=1")).headers)
+    seen = await (await client.get("/read", headers=sending(identifier))).json()
+    assert seen == {"n": 1, "seen": handle_of(identifier)}
+
+
 async def test_task_that_never_stops_setting_holds_up_no_response_for_ever(serve, manager, store, caplog):
     """It is answered as an outage in the end: what it set last is not stored, and nobody says that it is."""
 
@@ -311,7 +326,7 @@ async def test_settling_with_autostart(serve, make_manager, store):
     store.calls.clear()
     settled = await client.get("/who", headers={"Cookie": f"{NEXT}={spare}"})
     assert await settled.json() == "ada"
-    assert store.counted == {"load": 1}
+    assert store.counted == {"load": 2}  # the second one when its cookie is written
 
 
 async def test_rotation_in_two_steps_that_was_cut_short(serve, make_manager):

@@ -17,6 +17,7 @@ from ..batching import Batcher
 from .batches import Writer
 from .connections import connections_from, is_collision, is_connection_lost
 from .examination import CodecError, check_codecs, is_read_committed
+from .hints import PostgresHints, listener_of
 from .rows import after, encode, key_of, read_handle, read_record
 from .schema import SchemaError, Table, migrate, needs_migration, schema_sql
 from .sending import Sender
@@ -47,8 +48,9 @@ class PostgresSessionAdapter(SessionAdapter):
 
     With a DSN the adapter keeps two connections of its own, one to read and one to write, and replaces them when they
     are lost. Of a pool it takes five connections at most at a time, and gives each back after its batch; the pool stays
-    open. Behind PgBouncer in transaction mode let that keep prepared statements (1.21 or newer,
-    ``max_prepared_statements``), or pass a pool made with ``statement_cache_size=0``.
+    open. While open sockets or streams depend on sessions it keeps one more, to listen on. Behind PgBouncer in
+    transaction mode let that keep prepared statements (1.21 or newer, ``max_prepared_statements``), or pass a pool made
+    with ``statement_cache_size=0``.
 
     The table is made by :meth:`open` with ``create_schema=True``, or by the SQL that :func:`schema_sql` returns and
     ``python -m aiohttp_spry_session.adapters.postgres_schema`` prints. Its comment names the version of its schema.
@@ -89,7 +91,9 @@ class PostgresSessionAdapter(SessionAdapter):
         self._writer = connections_from(pool_or_dsn, command_timeout)
         self._loads: Batcher[bytes, SessionRecord | None] = Batcher(self._load)
         self._finds: Batcher[bytes, dict[str, SessionRecord]] = Batcher(self._find)
-        self._batches = Writer(Sender(self._writer, self._statements.write, self._now), command_timeout)
+        self._hints = PostgresHints(self.table, self._writer, lambda: listener_of(pool_or_dsn, command_timeout))
+        sender = Sender(self._writer, self._statements.write, self._now, self._hints.notify)
+        self._batches = Writer(sender, command_timeout)
         self._writes: Batcher[Operation, bool | asyncio.Future[bool]] = Batcher(self._batches.write)
         self._purges: Batcher[None, int] = Batcher(self._purge, limit=1)
 
@@ -147,6 +151,13 @@ class PostgresSessionAdapter(SessionAdapter):
                 return live
             start = after(last)
 
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class: by ``NOTIFY``, and ``LISTEN`` on one more connection, of the pool where there is one.
+
+        A pool of one connection, and PgBouncer in transaction mode, have no hints; the log says so.
+        """
+        return self._hints.listen()
+
     async def purge(self) -> int:
         """Delete what has expired, in steps; one worker at a time: where another one is at it, this ends."""
         purged = 0
@@ -195,6 +206,8 @@ class PostgresSessionAdapter(SessionAdapter):
         for batcher in (self._loads, self._finds, self._writes, self._purges):
             await batcher.drain()
         await self._batches.drain()
+        await self._hints.drain()
+        await self._hints.close()
         await self._reader.close()
         await self._writer.close()
 

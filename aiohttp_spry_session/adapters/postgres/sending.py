@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from .connections import Connections, is_collision, is_locked, is_rolled_back
-from .statements import Row, columns
+from .statements import Kind, Row, columns
 from .waves import Operation
 
 __all__ = ["Sender"]
@@ -18,12 +18,22 @@ _HELD_UP = 2
 
 
 class Sender:
-    """Sends operations without a handle in common."""
+    """Sends operations without a handle in common.
 
-    def __init__(self, connections: Connections, statement: str, clock: Callable[[], float]) -> None:
+    :param ended: gets the keys of the sessions that a statement has ended, once that is committed.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        statement: str,
+        clock: Callable[[], float],
+        ended: Callable[[list[bytes]], None],
+    ) -> None:
         self._connections = connections
         self._statement = statement
         self._clock = clock
+        self._ended = ended
 
     async def send(
         self, operations: Sequence[Operation], indices: Sequence[int], decided: dict[int, bool | BaseException]
@@ -94,4 +104,7 @@ class Sender:
         skipped: set[bytes] = set()
         for handle, is_decided in await self._connections.fetch(self._statement, self._clock(), *columns(rows)):
             (won if is_decided else skipped).add(handle)
+        ended = [row.handle for row in rows if (row.retired or row.kind is Kind.DESTROY) and row.handle in won]
+        if ended:
+            self._ended(ended)
         return won, skipped

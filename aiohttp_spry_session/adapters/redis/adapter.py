@@ -20,6 +20,7 @@ from .clients import checked, client_of
 from .cluster import Cluster
 from .connections import NOT_OPEN, Call, Closed, Server
 from .failures import FAILURES, is_demoted
+from .hints import RedisHints
 from .owners import OwnerIndex
 from .records import decode_plain, encode, end_of, pack_time, time_to_live, to_str
 from .scripts import LEASE_SECONDS
@@ -48,7 +49,7 @@ class RedisSessionAdapter(SessionAdapter):
     :param client_or_url: a ``redis.asyncio.Redis`` (also one of ``Sentinel.master_for``) or ``RedisCluster``, which
         is left alone otherwise; or a URL as redis-py takes it, ``redis://user:password@host:6379/0``, ``rediss://...``
         for TLS, ``unix:///path``. The adapter makes two connections of its own (two for each node), as the client or
-        the URL says, which open and close with it.
+        the URL says, which open and close with it, and one more while open sockets or streams depend on sessions.
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
     :param prefix: what every key begins with; applications with different prefixes do not see each other's sessions.
     :raises ValueError: for an unusable option. No message repeats the URL, which may hold a password.
@@ -68,6 +69,7 @@ class RedisSessionAdapter(SessionAdapter):
         self._source = checked(client_or_url)
         self._kept = KeptSessions(prefix, lambda: self.clock())
         self._owners = OwnerIndex(self._kept)
+        self._hints = RedisHints(self._kept)
 
     async def load(self, handle: str) -> SessionRecord | None:
         kept = self._kept
@@ -89,7 +91,10 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def update(self, handle: str, record: SessionRecord) -> bool:
         kept, now = self._kept, self.clock()
+        arguments: tuple[bytes, ...]
         arguments = (pack_time(now), encode(record), time_to_live(end_of(record.expires_at) - now), b"")
+        if record.retired:
+            arguments += (kept.channel,)
         answer = await kept.connections.run(Call(kept.key(handle), scripts.UPDATE, arguments))
         if answer == scripts.DONE:
             return True
@@ -163,6 +168,13 @@ class RedisSessionAdapter(SessionAdapter):
             live += 1
         return live
 
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class: the scripts that end a session publish its key, and one more connection subscribes.
+
+        A user without the right to the channel ``<prefix>ended`` has no hints; the log says so.
+        """
+        return self._hints.listen()
+
     async def purge(self) -> int:
         """Do nothing: Redis lets go of what has expired by itself."""
         if isinstance(self._kept.connections, Closed):
@@ -193,6 +205,7 @@ class RedisSessionAdapter(SessionAdapter):
     async def close(self) -> None:
         """Finish what is under way, and close the adapter's own connections."""
         connections, self._kept.connections = self._kept.connections, Closed()
+        await self._hints.close()
         await connections.close()
 
     async def _write_new(self, handle: str, record: SessionRecord, *, origin: str | None = None) -> int:
@@ -230,7 +243,8 @@ class RedisSessionAdapter(SessionAdapter):
                     record.expires_at if until is None else latest(record.expires_at, until.expires_at)
                 )
                 key, now = self._kept.key(handle), self._kept.now()
-                answer = await self._kept.run(key, scripts.UPDATE, now, value, ttl, lease)
+                told = (self._kept.channel,) if record.retired else ()
+                answer = await self._kept.run(key, scripts.UPDATE, now, value, ttl, lease, *told)
             if answer == scripts.IS_PENDING:
                 if await self.load(handle) is None:
                     return False

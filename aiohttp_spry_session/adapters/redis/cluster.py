@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -58,6 +59,15 @@ class Cluster:
         except FAILURES:
             await self._look_around()
             raise
+
+    def connection(self) -> Any:
+        """Return a connection to one of the masters: each tells what any of them is told to publish."""
+        nodes = self._client.get_primaries()
+        return _connection_to(random.choice(nodes) if nodes else None)  # noqa: S311 - no secret
+
+    @property
+    def losses(self) -> int:
+        return sum(node.pipes.losses for node in self._nodes.values())
 
     async def close(self) -> None:
         for node in self._nodes.values():

@@ -31,6 +31,7 @@ __all__ = [
     "Pipes",
     "Server",
     "get_each",
+    "pack",
     "run_each",
 ]
 
@@ -57,13 +58,13 @@ class Call(NamedTuple):
         """Return the command for a server that knows the script."""
         key, script, arguments = self
         if len(arguments) != 4:
-            return _pack(b"EVALSHA", script.sha, b"1", key, *arguments)
+            return pack(b"EVALSHA", script.sha, b"1", key, *arguments)
         now, value, ttl, lease = arguments
         return _FOUR % (script.sha, len(key), key, len(now), now, len(value), value, len(ttl), ttl, len(lease), lease)
 
     def whole(self) -> bytes:
         """Return the command for a server that does not know the script yet."""
-        return _pack(b"EVAL", self.script.source, b"1", self.key, *self.arguments)
+        return pack(b"EVAL", self.script.source, b"1", self.key, *self.arguments)
 
 
 class Connections(Protocol):
@@ -79,6 +80,14 @@ class Connections(Protocol):
 
     def keys(self, pattern: bytes, /) -> AsyncIterator[list[bytes]]:
         """Return the keys of all strings, in steps; one may come several times."""
+
+    def connection(self) -> Any:
+        """Return a connection of redis-py's, to whatever server tells what happens on all; it is not connected yet."""
+        ...
+
+    @property
+    def losses(self) -> int:
+        """How often a server turned out to be lost, or demoted."""
         ...
 
     async def close(self) -> None:
@@ -98,6 +107,11 @@ class Closed:
     async def keys(self, pattern: bytes) -> AsyncIterator[list[bytes]]:
         yield [pattern] if await self.get(pattern) else []
 
+    def connection(self) -> Any:
+        raise AdapterError("call", NOT_OPEN)
+
+    losses = 0
+
     async def close(self) -> None:
         """There is nothing to close."""
 
@@ -112,6 +126,7 @@ class Pipes:
     def __init__(self, make: Callable[[], Any], probe: bytes = b"") -> None:
         self.reads, self.writes, walks = self._all = Pipe(make, probe), Pipe(make, probe), Pipe(make, probe)
         self.walk = KeyWalk(walks, partial(self._ask, walks))
+        self.losses = 0
 
     async def use(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> list[Any]:
         """Return the results of some operations on one of them."""
@@ -125,7 +140,7 @@ class Pipes:
         return results
 
     async def _ask(self, pipe: Pipe, parts: tuple[bytes, ...]) -> Any:
-        (answer,) = await self.use(pipe, _converse, [_pack(*parts)])
+        (answer,) = await self.use(pipe, _converse, [pack(*parts)])
         return answer
 
     async def close(self) -> None:
@@ -134,6 +149,7 @@ class Pipes:
             await pipe.close()
 
     def _leave(self) -> None:
+        self.losses += 1
         for pipe in self._all:
             pipe.leave()
 
@@ -150,17 +166,22 @@ class Server:
     def __init__(self, client: Redis, key: bytes) -> None:
         pool: Any = client.connection_pool
         # It changes nothing, takes no room, and is refused by a replica.
-        pipes = self._pipes = Pipes(pool.make_connection, _pack(b"ZREM", key, b"-"))
+        pipes = self._pipes = Pipes(pool.make_connection, pack(b"ZREM", key, b"-"))
         self._reads: Batcher[bytes, Any] = Batcher(partial(self._send, pipes.reads, _read))
         self._writes: Batcher[Call, Any] = Batcher(partial(self._send, pipes.writes, run_each))
         self.get = self._reads.submit
         self.run = self._writes.submit
         self.keys = pipes.walk.keys
+        self.connection: Callable[[], Any] = pool.make_connection
 
     async def close(self) -> None:
         await self._reads.drain()
         await self._writes.drain()
         await self._pipes.close()
+
+    @property
+    def losses(self) -> int:
+        return self._pipes.losses
 
     async def _send(self, pipe: Pipe, carry_out: CarryOut, operations: list[Any]) -> Sequence[Any]:
         results = await self._pipes.use(pipe, carry_out, operations)
@@ -181,7 +202,7 @@ async def _read(pipe: Pipe, keys: list[bytes]) -> list[Any]:
     if len(keys) == 1:
         return await get_each(pipe, keys)
     values: Any
-    (values,) = await pipe.converse(_pack(b"MGET", *keys), 1, ANSWER_SECONDS)
+    (values,) = await pipe.converse(pack(b"MGET", *keys), 1, ANSWER_SECONDS)
     if isinstance(values, Exception):
         return [values] * len(keys)
     # It passes over a key that holds something else than a string as if there were none; GET tells.
@@ -194,7 +215,7 @@ async def _read(pipe: Pipe, keys: list[bytes]) -> list[Any]:
 
 async def get_each(pipe: Pipe, keys: list[bytes], *, asking: bool = False) -> list[Any]:
     """Read each key with a command of its own: those of a Cluster's node have not one slot."""
-    return await _converse(pipe, [_pack(b"GET", key) for key in keys], asking=asking)
+    return await _converse(pipe, [pack(b"GET", key) for key in keys], asking=asking)
 
 
 async def run_each(pipe: Pipe, calls: list[Call], *, asking: bool = False) -> list[Any]:
@@ -217,6 +238,6 @@ async def _converse(pipe: Pipe, commands: list[bytes], *, asking: bool = False) 
     return (await pipe.converse(packed, 2 * len(commands), ANSWER_SECONDS))[1::2]
 
 
-def _pack(*parts: bytes) -> bytes:
+def pack(*parts: bytes) -> bytes:
     """Return a command as it is sent; redis-py's own way to it takes longer than the rest of a read."""
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])

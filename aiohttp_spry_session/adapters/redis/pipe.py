@@ -19,12 +19,12 @@ from redis.exceptions import InvalidResponse, RedisError
 
 from .failures import is_lost
 
-__all__ = ["Pipe"]
+__all__ = ["INCOMPLETE", "Pipe", "privates_of"]
 
 _PUSHES: Any = getattr(hiredis, "PushNotification", ())
 """What a server tells of its own accord, in version 3 of the protocol; hiredis before 3.2 has no type for it."""
 
-_INCOMPLETE: Any = object()
+INCOMPLETE: Any = object()
 
 
 class Pipe:
@@ -94,7 +94,7 @@ class Pipe:
         return link
 
 
-def _privates(connection: Any) -> tuple[asyncio.Transport, Any, Callable[[str], Exception]]:
+def privates_of(connection: Any) -> tuple[asyncio.Transport, Any, Callable[[str], Exception]]:
     """Return a connection's transport, its streams' protocol, and what makes an exception of an error's text.
 
     redis-py promises none of these. They were found in 6.4, 7.1 and 8.1; the tests of this adapter fail without them.
@@ -108,8 +108,8 @@ class _Link(asyncio.Protocol):
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self._transport, self._streams, parse_error = _privates(connection)
-        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error, notEnoughData=_INCOMPLETE)
+        self._transport, self._streams, parse_error = privates_of(connection)
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error, notEnoughData=INCOMPLETE)
         self._awaited: asyncio.Future[list[Any]] | None = None
         self._answers: list[Any] = []
         self._count = 0
@@ -140,7 +140,7 @@ class _Link(asyncio.Protocol):
         answers, gets = self._answers, self._reader.gets
         try:
             self._reader.feed(data)
-            while (answer := gets(False)) is not _INCOMPLETE:
+            while (answer := gets(False)) is not INCOMPLETE:
                 if not isinstance(answer, _PUSHES):
                     answers.append(answer)
         except InvalidResponse as error:

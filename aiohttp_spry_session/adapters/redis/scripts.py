@@ -46,6 +46,9 @@ A rotation is CREATE (new, PENDING) - UPDATE (old, RETIRED) - ACTIVATE (new, LIV
 the one moment at which everybody sees it. A reservation has the session's whole life, and the retired key too, until
 RELEASE: so whatever is lost after the second step, and for however long, the next one who looks finds it all.
 
+What ends a session, a rotation included, is told on one channel, so that open sockets and streams end at once; what
+only writes is not. Nothing depends on it.
+
 What ends a session needs no room. On a server that is full (``maxmemory``, ``noeviction``) a script may go on when its
 first write takes no memory, on Redis 6 and 7 alike (https://redis.io/docs/latest/develop/programmability/eval-intro/,
 on memory limits). So UPDATE to RETIRED, and ACTIVATE, which ending may need, begin with such a write.
@@ -115,6 +118,10 @@ _SET_TTL = "if ttl == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PE
 _NEEDS_NO_ROOM = "redis.call('PERSIST', KEYS[1])"
 """Changes nothing that is not set anew after it."""
 
+_TELL = "if ARGV[{0}] then redis.pcall('PUBLISH', ARGV[{0}], KEYS[1]) end"
+"""Tells whoever listens that what was kept at the key has ended. It needs no room. A user who may not ends the session
+all the same: nobody looks at what this fails with."""
+
 CREATE: Final = Script(f"""
 local now, value, ttl, lease = struct.unpack('>d', ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
 {_READ_HEADER}
@@ -142,9 +149,11 @@ if new_has_owner == 1 then
 end
 if new_state == {RETIRED} then {_NEEDS_NO_ROOM} end
 {_SET}
+if new_state == {RETIRED} then {_TELL.format(5)} end
 return {DONE}
 """)
-"""Arguments: now, the next record, its time to live, the lease of its preparation."""
+"""Arguments: now, the next record, its time to live, the lease of its preparation; for a retired record, the channel
+that is told."""
 
 RENEW: Final = Script(f"""
 local now, new_ends, ttl = struct.unpack('>d', ARGV[1]), struct.unpack('>d', ARGV[2]), ARGV[3]
@@ -191,9 +200,11 @@ if is_there and state == {PENDING} then
     is_there = false
 end
 redis.call('DEL', KEYS[1])
+if is_there then {_TELL.format(3)} end
 return is_there and {DONE} or {REFUSED}
 """)
-"""Arguments: now, whether a reservation goes too. ``DONE`` where a live or retired record was there."""
+"""Arguments: now, whether a reservation goes too, the channel that is told. ``DONE`` where a live or retired record was
+there."""
 
 INDEX: Final = Script("""
 local handle, ttl, age = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -24,6 +24,8 @@ class KeptSessions:
         self.clock = clock
         self.connections: Connections = Closed()
         self._sessions = to_bytes(f"{prefix}s:")
+        self.channel = to_bytes(f"{prefix}ended")
+        """Where the keys of what ended are told."""
 
     async def run(self, key: bytes, script: Script, *arguments: bytes) -> Any:
         """Run a script on one key."""
@@ -45,6 +47,12 @@ class KeptSessions:
         except UnicodeDecodeError:
             logger.error("the stored session %r is corrupt and counts as absent", key)
             return None
+
+    def handle(self, key: bytes) -> str | None:
+        """Return the handle of a session's key; ``None`` for another key."""
+        if not key.startswith(self._sessions):
+            return None
+        return key[len(self._sessions) :].decode("utf-8", "surrogatepass")
 
     def owner_key(self, owner: str) -> bytes:
         """Return the key that holds an owner's index."""
@@ -69,7 +77,8 @@ class KeptSessions:
 
     async def remove(self, handle: str, *, even_pending: bool = False) -> int:
         """Remove what is kept for a handle, a reservation only if told to; return the answer of ``DESTROY``."""
-        return int(await self.run(self.key(handle), scripts.DESTROY, self.now(), b"1" if even_pending else b""))
+        arguments = self.now(), b"1" if even_pending else b"", self.channel
+        return int(await self.run(self.key(handle), scripts.DESTROY, *arguments))
 
     def read(self, handle: str, data: bytes) -> Stored | None:
         """Return what was kept for a handle; ``None`` for what cannot be read."""

@@ -15,11 +15,13 @@ from ...events import logger
 from ...exceptions import AdapterError
 from ...record import SessionRecord
 from ..batching import Batcher
+from ..hints import Hints
 from . import statements
 from .batches import Call, load_together, purge_step, run_together
 from .checkpoints import Checkpoints, checkpoint
 from .connection import Connection
 from .files import Files, clear_remains, create_private_file, identify
+from .hints import SQLiteHints, ending, note, prepare_notes
 from .room import is_full, restart_log, run_in_room
 from .schema import SchemaError, prepare
 
@@ -78,6 +80,9 @@ class SQLiteSessionAdapter(SessionAdapter):
         self._files: Files = {}
         self._reopening: asyncio.Task[None] | None = None
         self._checkpoints = Checkpoints(self._checkpoint)
+        self._notes = False
+        in_memory = self.path == ":memory:"
+        self._hints = Hints() if in_memory else SQLiteHints(lambda: self._connected("_reader"), lambda: self._notes)
         self._loads: Batcher[str, SessionRecord | None] = Batcher(self._load, limit=statements.MAX_LOADS)
         self._writes: Batcher[Call, Any] = Batcher(self._write)
 
@@ -125,6 +130,10 @@ class SQLiteSessionAdapter(SessionAdapter):
             if following is None:
                 return live
             start = following
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class; what other processes end is told within half a second."""
+        return self._hints.listen()
 
     async def purge(self) -> int:
         """As in the base class; and if the file is not where it was any more, log that, and open it anew."""
@@ -174,6 +183,7 @@ class SQLiteSessionAdapter(SessionAdapter):
         self._opened = False
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self._disconnect)
+            await self._hints.close()
             if self._reopening is not None:
                 await asyncio.wait({self._reopening})
             await self._loads.drain()
@@ -191,6 +201,7 @@ class SQLiteSessionAdapter(SessionAdapter):
         files = await asyncio.to_thread(identify, self.path)
         self._writer = await self._connection()
         await self._prepare(self._writer)
+        self._notes = await self._writer.perform(prepare_notes)
         self._reader = await self._connection()
         self._mover = await self._connection()
         self._files = {**await asyncio.to_thread(identify, self.path), "": files[""]}
@@ -271,9 +282,13 @@ class SQLiteSessionAdapter(SessionAdapter):
 
     async def _write(self, calls: list[Call]) -> Sequence[Any]:
         writer = await self._connected("_writer")
-        results = await writer.perform(run_in_room, run_together, self.clock(), calls, self.path)
+        ended = [handle for call in calls if (handle := ending(call)) is not None]
+        noted = [*calls, (note, (ended,))] if ended and self._notes else calls
+        results = await writer.perform(run_in_room, run_together, self.clock(), noted, self.path)
         self._checkpoints.wrote(len(calls))
-        return results
+        for handle in ended:
+            self._hints.tell(handle)
+        return results[: len(calls)]
 
     async def _checkpoint(self) -> int:
         # A purge may ask for it while the file is being closed, or opened anew.

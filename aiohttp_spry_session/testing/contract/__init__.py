@@ -7,9 +7,10 @@ import pytest
 
 # Before they are imported, so that a failing assertion shows what it compared.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{part}" for part in ("inputs", "life", "moves", "owners", "races", "records", "scans"))
+    *(f"{__name__}.{part}" for part in ("hints", "inputs", "life", "moves", "owners", "races", "records", "scans"))
 )
 
+from .hints import HintLaws  # noqa: E402
 from .inputs import InputLaws  # noqa: E402
 from .life import LifeLaws  # noqa: E402
 from .moves import MoveLaws  # noqa: E402
@@ -21,7 +22,7 @@ from .scans import ScanLaws  # noqa: E402
 __all__ = ["AdapterContract"]
 
 
-class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, ScanLaws, RaceLaws, InputLaws, LifeLaws):
+class AdapterContract(RecordLaws, MoveLaws, OwnerLaws, ScanLaws, RaceLaws, InputLaws, LifeLaws, HintLaws):
     """Proves that an adapter keeps the contract of :class:`~aiohttp_spry_session.SessionAdapter`.
 
     Subclass it and give it one fixture, which returns a function that makes adapters::

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from ...adapter import SessionAdapter
+from ...adapters.hints import Hints
 from ...record import SessionRecord
 
 __all__ = ["ACTOR", "Call", "Gate", "Lost", "Scheduler"]
@@ -60,22 +61,41 @@ class Scheduler:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(actor, []).append(turn)
         self._moves += 1
-        await turn
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self._forget(actor, turn)
+            raise
         try:
             return await call()
         finally:
             if self._busy is not None and not self._busy.done():
                 self._busy.set_result(None)
 
-    async def run(self, actors: Mapping[str, Callable[[], Awaitable[T]]]) -> dict[str, T]:
-        """Run the actors to their ends; return what they returned. ``RuntimeError`` where they wait for each other."""
+    def _forget(self, actor: str, turn: asyncio.Future[None]) -> None:
+        """Take back who was cancelled at the gate."""
+        turns = self._waiting.get(actor, [])
+        if turn in turns:
+            turns.remove(turn)
+            self._moves += 1
+            if not turns:
+                del self._waiting[actor]
+
+    async def run(
+        self, actors: Mapping[str, Callable[[], Awaitable[T]]], idle: Callable[[], bool] = lambda: False
+    ) -> dict[str, T]:
+        """Run the actors to their ends; return what they returned. ``RuntimeError`` where they wait for each other.
+
+        :param idle: called where none is at the gate; returns whether it did something that lets one go on.
+        """
         self._unfinished = set(actors)
         tasks = {name: asyncio.create_task(self._act(name, act)) for name, act in actors.items()}
         try:
             while await self._settle():
-                if not self._waiting:
+                if self._waiting:
+                    await self._let_go()
+                elif not idle():
                     raise RuntimeError(f"these wait for each other, or for something else: {sorted(self._unfinished)}")
-                await self._let_go()
             return {name: await task for name, task in tasks.items()}
         finally:
             for task in tasks.values():
@@ -96,6 +116,8 @@ class Scheduler:
         turn = self._waiting[actor].pop(0)
         if not self._waiting[actor]:
             del self._waiting[actor]
+        if turn.cancelled():  # a moment ago: it does not know yet
+            return
         self._busy = asyncio.get_running_loop().create_future()
         turn.set_result(None)
         await self._busy
@@ -126,6 +148,9 @@ class Gate(SessionAdapter):
         self.calls: list[Call] = []
         self.clocks: dict[str, Callable[[], float]] = {}
         self.lost: dict[str, Lost] = {}
+        self.watching = ""
+        """The actor whose calls those are that a manager makes by itself, to see what became of watched sessions."""
+        self._hints = Hints()
         self._composing: set[str] = set()
 
     async def load(self, handle: str) -> SessionRecord | None:
@@ -161,6 +186,13 @@ class Gate(SessionAdapter):
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._step("find", "", lambda: self._adapter.find(owner))
 
+    def hints(self) -> AsyncIterator[str | None]:
+        return self._hints.listen()
+
+    def look_again(self) -> None:
+        """Let all who watch sessions look at them, as they do from time to time."""
+        self._hints.connected()
+
     async def _step(
         self,
         method: str,
@@ -170,7 +202,7 @@ class Gate(SessionAdapter):
         new: str = "",
     ) -> T:
         """Make a call when it is its turn, and note what came of it."""
-        actor = ACTOR.get()
+        actor = ACTOR.get() or self.watching
         composing = actor in self._composing
         lost: Lost = self.lost.pop(actor, "") if method == ("update" if composing else "rotate") else ""
 
@@ -182,6 +214,8 @@ class Gate(SessionAdapter):
                     raise TimeoutError
                 result = await call()
                 outcome = result
+                if method in ("destroy", "rotate") or (record is not None and record.retired):
+                    self._hints.tell(handle)
             except Exception as error:
                 outcome = error
                 raise

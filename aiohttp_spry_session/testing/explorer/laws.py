@@ -105,6 +105,7 @@ def check(history: History) -> None:
     _check_stored(history, story)
     _check_probes(history, story)
     _check_browser(history, story)
+    _check_sockets(history, story)
 
 
 def _check_status(answer: Answer) -> None:
@@ -240,6 +241,22 @@ def _check_canary(history: History, story: Story) -> None:
     ended = history.is_late or any(answer.operation.ends for answer in history.answers.values())
     if not alive and not ended:
         raise BrokenLawError("no lost session", "the session is gone, and nobody ended it")
+
+
+def _check_sockets(history: History, story: Story) -> None:
+    """What depends on a session that has ended has ended, once all is acknowledged; while the session lives it stays.
+
+    One case is left out: where the way from a rotated-away identifier to the session is forgotten, nobody finds it.
+    """
+    lives = any(
+        values is not None and CANARY in values and handle in story.cells and story.cells[handle].origin == story.origin
+        for handle, values in history.stored.items()
+    )
+    for answer in history.answers.values():
+        if answer.result == "open" and answer.operation.stays and not lives:
+            raise BrokenLawError("ends at once", f"{answer.actor} is open, and its session has ended")
+        if answer.result == "ended" and answer.operation.stays and lives and not history.has_forgotten:
+            raise BrokenLawError("ends at once", f"{answer.actor} was ended, and its session lives")
 
 
 def _check_probes(history: History, story: Story) -> None:

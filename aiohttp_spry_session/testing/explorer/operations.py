@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from ...exceptions import SessionEndedError
 from ...manager import SessionManager
 from ...session import Session
 from .gate import Lost
@@ -39,6 +41,8 @@ class Scene:
     manager: SessionManager
     handle: str
     owner: str
+    curtain: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when all others are done."""
 
 
 async def _read(session: Session, scene: Scene) -> Any:
@@ -66,6 +70,7 @@ class Operation:
     :param binds: where it lost its session, it starts one of its own.
     :param later: its response goes through a slow outer middleware: others come between the handler and the headers.
     :param lost: what becomes of the answer of its rotation; a second request, with both cookies, goes on from there.
+    :param stays: it is there until the session ends, or all others are done.
     :param counts: it returns how many sessions it ended, or nothing, which the laws do not foretell.
     """
 
@@ -84,6 +89,7 @@ class Operation:
     binds: bool = False
     later: bool = False
     lost: Lost = ""
+    stays: bool = False
     counts: bool = False
 
 
@@ -154,6 +160,18 @@ async def _renew_and_increment(session: Session, scene: Scene) -> Any:
     return await session.increment("count")
 
 
+async def _stay(session: Session, scene: Scene) -> str:
+    """Return whether the session had ended before all others were done; "refused": it never got in."""
+    got_in = False
+    try:
+        async with session.alive():
+            got_in = True
+            await scene.curtain.wait()
+    except SessionEndedError:
+        return "ended" if got_in else "refused"
+    return "open"
+
+
 _ALL = [
     Operation("read", _read, _apply_read, changes=False),
     Operation("set", _set, _apply_set),
@@ -195,6 +213,7 @@ _ALL = [
         changes=False,
         counts=True,
     ),
+    Operation("open socket", _stay, changes=False, stays=True, counts=True),
     Operation("expiry", kind=Kind.CLOCK, changes=False, counts=True),
     Operation("forged set", _set, _apply_set, kind=Kind.FORGED),
     Operation("set, increment", _set_and_increment, _apply_set_and_increment, atomic=True),

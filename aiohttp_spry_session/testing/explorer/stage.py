@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -49,6 +50,14 @@ async def _pass_by() -> None:
     """Nothing but others' turn."""
 
 
+def _prompt(prompts: list[Callable[[], None]]) -> bool:
+    """Make the next prompt; return whether there was one."""
+    if prompts:
+        prompts.pop(0)()
+        return True
+    return False
+
+
 class Stage:
     """Where schedules are played; the store keeps nothing of one when it is cleaned.
 
@@ -88,6 +97,7 @@ class Stage:
         began = self._clock.now
         owner = generate_identifier()
         old, current = await self._set_up(owner)
+        curtain = asyncio.Event()
         acts: dict[str, Callable[[], Awaitable[None]]] = {}
         for number, (actor, operation) in enumerate(operations.items()):
             manager = self._managers[number % self._processes]
@@ -95,13 +105,15 @@ class Stage:
             if operation.kind is Kind.FORGED:
                 presented = generate_identifier()
             self._answers[actor] = Answer(actor, operation, self._clock.now, presented)
-            scene = Scene(actor, manager, handle_of(presented), owner)
+            scene = Scene(actor, manager, handle_of(presented), owner, curtain)
+            self._gate.watching = self._gate.watching or (actor if operation.stays else "")
             self._gate.clocks[actor] = self._time_of(number)
             self._gate.lost[actor] = operation.lost
             acts[actor] = partial(self._act, self._answers[actor], scene, scheduler)
         self._gate.scheduler = self._scheduler = scheduler
-        await scheduler.run(acts)
+        await scheduler.run(acts, partial(_prompt, self._prompts(operations, curtain)))
         self._gate.scheduler = self._scheduler = None
+        self._gate.watching = ""
         self._adapter.clock = self._clock
         calls = list(self._gate.calls)
         answers = self._answers.values()
@@ -122,6 +134,16 @@ class Stage:
             else {},
             skew=self._skew,
         )
+
+    def _prompts(self, operations: Mapping[str, Operation], curtain: asyncio.Event) -> list[Callable[[], None]]:
+        """Return what lets go those that stay, once all others are done.
+
+        Where time passed they look first, as they do by themselves when the end has come; real time does not pass here.
+        """
+        if not any(operation.stays for operation in operations.values()):
+            return []
+        is_late = any(operation.kind is Kind.CLOCK for operation in operations.values())
+        return [self._gate.look_again, curtain.set] if is_late else [curtain.set]
 
     def tell(self) -> str:
         """Return what happened, a line for each call, with short names for the handles."""

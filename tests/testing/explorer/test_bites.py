@@ -25,6 +25,8 @@ from aiohttp_spry_session.request.status import CookieAction, LostError, Status
 from aiohttp_spry_session.request.steps import Update
 from aiohttp_spry_session.store.trails import Ended, Trails
 from aiohttp_spry_session.testing.explorer import BrokenLawError, Explorer
+from aiohttp_spry_session.watch.table import Table
+from aiohttp_spry_session.watch.watcher import Watcher
 
 from ...minimal import MinimalAdapter, PlainAdapter
 
@@ -362,6 +364,21 @@ def late_binds_keep_what_was_ended(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lifecycle, "_let_go", let_go)
 
 
+def hints_are_not_heard(patch: pytest.MonkeyPatch) -> None:
+    """Neither what other processes end, nor what this one ends itself."""
+    patch.setattr(Watcher, "_hear", lambda self, handle: None)
+
+
+def moves_are_not_followed(patch: pytest.MonkeyPatch) -> None:
+    """A watched session stays in the table under the handle that it had first."""
+    patch.setattr(Table, "move", lambda self, watched, handle: watched)
+
+
+def rotations_end_sockets(patch: pytest.MonkeyPatch) -> None:
+    """What was rotated away counts as ended."""
+    patch.setattr(Trails, "newest", Trails.resolve)
+
+
 BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (no_version_fence, ("increment", "increment"), "live", "no lost update"),
     (no_version_fence, ("pop", "pop"), "live", "no lost update"),
@@ -403,6 +420,9 @@ BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (spares_stay, ("rotate, never arrived",), "live", "an outage logs nobody out"),
     (late_binds_are_refused, ("bind", "rotate"), "live", "no needless failure"),
     (late_binds_keep_what_was_ended, ("bind", "destroy"), "live", "no resurrection"),
+    (hints_are_not_heard, ("open socket", "destroy"), "live", "ends at once"),
+    (hints_are_not_heard, ("open socket", "revoke"), "grace", "ends at once"),
+    (rotations_end_sockets, ("open socket", "rotate"), "live", "ends at once"),
 ]
 
 
@@ -439,3 +459,13 @@ async def test_what_a_rotation_left_half_way_is_removed(monkeypatch: pytest.Monk
     spares_are_ignored(monkeypatch)
     with pytest.raises(BrokenLawError):
         await explorer.explore("rotate, never arrived", "rotate")
+
+
+async def test_a_socket_that_follows_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes three: one that rotates the session, and one that ends it afterwards."""
+    explorer = Explorer(PlainAdapter())
+    three = "open socket", "rotate", "revoke owner"
+    await explorer.sample(*three, orders=100)
+    moves_are_not_followed(monkeypatch)
+    with pytest.raises(BrokenLawError, match=r"^ends at once: "):
+        await explorer.sample(*three, orders=100)

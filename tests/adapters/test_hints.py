@@ -1,0 +1,182 @@
+"""What adapters tell their hints by: one source, any number of listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from aiohttp_spry_session.adapters import hints as hints_module
+from aiohttp_spry_session.adapters.hints import Hints, closing
+
+
+async def next_of(iterator):
+    return await asyncio.wait_for(anext(iterator, "the end"), 5)
+
+
+async def test_without_a_source_all_is_heard_at_once():
+    """``None`` first, then what is told, each once until it is taken."""
+    hints = Hints()
+    hints.tell("to nobody")
+    async with closing(hints.listen()) as first, closing(hints.listen()) as second:
+        assert [await next_of(first), await next_of(second)] == [None, None]
+        for handle in ("a", "b", "a"):
+            hints.tell(handle)
+        assert [await next_of(first), await next_of(first)] == ["a", "b"]
+        hints.tell("c")
+        assert [await next_of(second) for _ in range(3)] == ["a", "b", "c"]
+        assert await next_of(first) == "c"
+
+
+async def test_more_than_can_wait_is_everything(monkeypatch):
+    """Who listens too slowly looks at all again."""
+    monkeypatch.setattr(hints_module, "_MOST", 3)
+    hints = Hints()
+    async with closing(hints.listen()) as listener:
+        assert await next_of(listener) is None
+        for handle in "abcde":
+            hints.tell(handle)
+        assert [await next_of(listener), await next_of(listener)] == [None, "e"]
+
+
+async def test_closing_ends_all_and_it_begins_again():
+    """As an adapter is closed, and opened again."""
+    hints = Hints()
+    async with closing(hints.listen()) as listener:
+        assert await next_of(listener) is None
+        hints.tell("a")
+        await hints.close()
+        assert [await next_of(listener), await next_of(listener)] == ["a", "the end"]
+    async with closing(hints.listen()) as listener:
+        assert await next_of(listener) is None
+
+
+class Source:
+    """A way to other processes, as a test wants it to be."""
+
+    def __init__(self):
+        self.hints = Hints(self.run)
+        self.running = 0
+        self.begun = 0
+        self.go = asyncio.Event()
+        self.end = asyncio.Event()
+        self.failure = None
+
+    async def run(self):
+        self.running += 1
+        self.begun += 1
+        try:
+            await self.go.wait()
+            self.hints.connected()
+            await self.end.wait()
+            if self.failure is not None:
+                raise self.failure
+        finally:
+            self.running -= 1
+
+
+async def test_a_source_runs_while_anybody_listens():
+    """One for all of them; ``None`` comes when it is connected, and at once to who comes later."""
+    source = Source()
+    async with closing(source.hints.listen()) as first:
+        waiting = asyncio.create_task(anext(first))
+        await asyncio.sleep(0.001)
+        assert (source.running, waiting.done()) == (1, False)
+        async with closing(source.hints.listen()) as second:
+            also_waiting = asyncio.create_task(anext(second))
+            source.go.set()
+            assert [await waiting, await also_waiting] == [None, None]
+            async with closing(source.hints.listen()) as third:
+                assert await next_of(third) is None
+        assert (source.running, source.begun) == (1, 1)
+        source.hints.lost()
+        async with closing(source.hints.listen()) as fourth:
+            late = asyncio.create_task(anext(fourth))
+            await asyncio.sleep(0.001)
+            assert not late.done()
+            source.hints.connected()
+            assert [await late, await next_of(first)] == [None, None]
+    assert source.running == 0
+
+
+async def test_a_source_that_returns_is_barred():
+    """Every iterator ends, and later ones at once, until it is closed."""
+    source = Source()
+    source.go.set()
+    async with closing(source.hints.listen()) as listener:
+        assert await next_of(listener) is None
+        source.end.set()
+        assert await next_of(listener) == "the end"
+    async with closing(source.hints.listen()) as listener:
+        assert await next_of(listener) == "the end"
+    assert source.begun == 1
+    await source.hints.close()
+    source.end.clear()
+    async with closing(source.hints.listen()) as listener:
+        assert await next_of(listener) is None
+    assert source.begun == 2
+
+
+async def test_a_source_that_fails_is_told_of(caplog):
+    """Every iterator ends, and the next one begins anew."""
+    source = Source()
+    source.go.set()
+    source.end.set()
+    source.failure = LookupError("a driver's own")
+    async with closing(source.hints.listen()) as listener:
+        assert [await next_of(listener), await next_of(listener)] == [None, "the end"]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    source.failure = None
+    source.end.clear()
+    async with closing(source.hints.listen()) as listener:
+        assert await next_of(listener) is None
+
+
+async def test_who_begins_while_the_last_one_ends():
+    """The source that is about to end does not take the new one along."""
+    source = Source()
+    ending, go_on = asyncio.Event(), asyncio.Event()
+    run = source.run
+
+    async def slow():
+        try:
+            await run()
+        finally:
+            if source.begun == 1:
+                ending.set()
+                await go_on.wait()
+
+    source.hints = Hints(slow)
+    source.go.set()
+    first = source.hints.listen()
+    assert await next_of(first) is None
+    leaving = asyncio.create_task(first.aclose())
+    await ending.wait()
+    async with closing(source.hints.listen()) as second:
+        assert await next_of(second) is None
+        go_on.set()
+        await leaving
+        source.hints.tell("a")
+        assert await next_of(second) == "a"
+
+
+@pytest.mark.parametrize("has_close", [True, False])
+async def test_closing_takes_whatever_iterates(has_close):
+    """A generator is closed; another iterator need not have anything to close."""
+    closed = []
+
+    class Iterator:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+    class Closable(Iterator):
+        async def aclose(self):
+            closed.append(True)
+
+    async with closing(Closable() if has_close else Iterator()) as iterator:
+        assert await next_of(iterator) == "the end"
+    assert closed == [True] * has_close

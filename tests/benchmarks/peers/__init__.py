@@ -1,0 +1,1 @@
+"""Sessions of other frameworks, each beside the bare server of its own: one small server a file."""
