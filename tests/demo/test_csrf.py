@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 
-from .conftest import NewVisitor, Visitor
+from .conftest import Crowd, NewVisitor, Visitor
 
 PAGE = {"Accept": "text/html"}
 FORM = "application/x-www-form-urlencoded"
@@ -120,6 +121,16 @@ async def test_a_current_browser_needs_no_token(visitor: Visitor) -> None:
     response = await visitor.get("/sign-in")
     assert "csrf_token" not in await response.text()
     assert "Set-Cookie" not in response.headers
+
+
+async def test_two_pages_at_once_get_one_token(new_visitor: NewVisitor, adapter: Any) -> None:
+    """Both forms can be sent, whichever page was faster."""
+    old = await new_visitor()
+    await old.sign_in()
+    adapter.before = Crowd(2)
+    pages = await asyncio.gather(*[old.raw.get(path, headers=PAGE) for path in ("/basket", "/preferences")])
+    first, second = [token_in(await page.text()) for page in pages]
+    assert first == second
 
 
 def token_in(page: str) -> str:
