@@ -127,7 +127,7 @@ async def test_two_pages_at_once_get_one_token(new_visitor: NewVisitor, adapter:
     """Both forms can be sent, whichever page was faster."""
     old = await new_visitor()
     await old.sign_in()
-    adapter.before = Crowd(2)
+    adapter.after = Crowd(2)
     pages = await asyncio.gather(*[old.raw.get(path, headers=PAGE) for path in ("/basket", "/preferences")])
     first, second = [token_in(await page.text()) for page in pages]
     assert first == second
