@@ -123,6 +123,15 @@ async def test_a_current_browser_needs_no_token(visitor: Visitor) -> None:
     assert "Set-Cookie" not in response.headers
 
 
+async def test_a_confirmed_password_changes_the_token(new_visitor: NewVisitor) -> None:
+    """Whoever knew the token before the step-up cannot send a form after it."""
+    old = await new_visitor()
+    await old.sign_in()
+    token = token_in(await (await old.raw.get("/confirm", headers=PAGE)).text())
+    assert (await post(old, "/confirm", {}, csrf_token=token, password="secret")).status == 303
+    assert (await post(old, "/sign-out", {}, csrf_token=token)).status == 403
+
+
 async def test_two_pages_at_once_get_one_token(new_visitor: NewVisitor, adapter: Any) -> None:
     """Both forms can be sent, whichever page was faster."""
     old = await new_visitor()
