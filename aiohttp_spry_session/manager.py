@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiosignal import Signal
 
-from .adapter import SessionAdapter
+from .adapter import SessionAdapter, check_adapter
 from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec
 from .cookies import CookieWriter, SameSite, read_header
@@ -132,10 +132,7 @@ class SessionManager:
         timeout: timedelta | float | None = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if adapter is None:
-            adapter = MemorySessionAdapter()
-        if not isinstance(adapter, SessionAdapter):
-            raise ValueError(f"adapter must be a SessionAdapter or None, not {type(adapter).__name__}")
+        adapter = MemorySessionAdapter() if adapter is None else check_adapter(adapter)
         if not callable(clock):
             raise ValueError("clock must be a callable that returns Unix seconds")
         cookies = CookieWriter(
