@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests
 
-.PHONY: help demo test test-all test-lowest lint types docs bench mutants screenshots clean
+.PHONY: help demo test test-all test-lowest lint types docs package bench mutants screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -58,8 +58,16 @@ types: $(TEST) $(VENV)/.installed-lint ## check types
 	$(BIN)/ty check --python $(BIN)/python tests/typing/checks.py
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
-docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
+docs: $(VENV)/.installed-docs,dbsc,redis,postgres ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+package: $(TEST) $(VENV)/.installed-package ## build what is published, and try it as a user gets it
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/python -m tests.packaged dist
 
 bench: $(VENV)/.installed-test,bench,redis,postgres ## run the benchmarks
 	$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)

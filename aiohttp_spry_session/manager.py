@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiosignal import Signal
 
-from .adapter import SessionAdapter
+from .adapter import SessionAdapter, check_adapter
 from .adapters.memory import MemorySessionAdapter
 from .codec import Codec, read_codec
 from .cookies import CookieWriter, SameSite, read_header
@@ -24,6 +24,7 @@ from .options import (
     read_lifetime,
     read_max_bytes,
     read_max_sessions,
+    read_rolling,
     read_timeout,
     read_when_full,
 )
@@ -132,10 +133,7 @@ class SessionManager:
         timeout: timedelta | float | None = 5.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if adapter is None:
-            adapter = MemorySessionAdapter()
-        if not isinstance(adapter, SessionAdapter):
-            raise ValueError(f"adapter must be a SessionAdapter or None, not {type(adapter).__name__}")
+        adapter = MemorySessionAdapter() if adapter is None else check_adapter(adapter)
         if not callable(clock):
             raise ValueError("clock must be a callable that returns Unix seconds")
         cookies = CookieWriter(
@@ -158,7 +156,7 @@ class SessionManager:
         self.partitioned = partitioned
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.rolling = read_rolling(rolling)
         self.header = read_header(header)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)

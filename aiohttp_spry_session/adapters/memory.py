@@ -140,9 +140,14 @@ class MemorySessionAdapter(SessionAdapter):
         return found
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        async for found in self.scan_all():
+            if not found[1].retired:
+                yield found
+
+    async def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         for number, handle in enumerate(list(self._records), 1):
             record = self._get(handle)
-            if record is not None and not record.retired:
+            if record is not None:
                 yield handle, record
             if number % _STEP == 0:
                 await asyncio.sleep(0)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+from ..adapters.migrating.marks import moving_record
 from ..record import SessionRecord
 from ..store.guard import GuardedStore
 
@@ -34,8 +35,9 @@ async def copy(source: GuardedStore, target: GuardedStore, progress: Callable[[i
         progress(len(part))
         part.clear()
 
-    async for found in source.scan():
-        part.append(found)
+    async for handle, record in source.scan():
+        # Of one that a site is about to move it is the record inside that is copied.
+        part.append((handle, moving_record(record) or record))
         if len(part) == _TOGETHER:
             await flush()
     await flush()

@@ -19,7 +19,8 @@ SINGLE = [name for name in NAMES if "," not in name and name not in ("destroy fo
 PAIRS = list(combinations_with_replacement(NAMES, 2))
 LATER = [name for name in NAMES if OPERATIONS[name].later]
 LOST = [name for name in NAMES if OPERATIONS[name].lost]
-NEED_AN_INDEX = {"revoke owner", "revoke others"}
+LIMITED = [name for name in NAMES if OPERATIONS[name].when_full]
+NEED_AN_INDEX = {"revoke owner", "revoke others", *LIMITED}
 SETTINGS = [
     pytest.param({}, id="one process"),
     pytest.param({"processes": 2}, id="two processes"),
@@ -71,6 +72,22 @@ async def test_lost_answers(first: str, adapter: type[SessionAdapter]) -> None:
         if can_be_explored(adapter, first, second):
             assert await explorer.explore(first, second, limit=40)
             await explorer.sample(first, second, orders=10)
+
+
+@pytest.mark.parametrize("settings", [{}, {"processes": 2, "skew": 2.0}, {"max_sessions": 1}, {"max_sessions": 2}])
+@pytest.mark.parametrize("first", LIMITED)
+async def test_sign_ins_with_a_limit(first: str, settings: dict[str, object]) -> None:
+    """No owner has more sessions than allowed, nor are more ended than that takes; nobody else is disturbed."""
+    explorer = Explorer(MemorySessionAdapter(), **settings)
+    for second in LIMITED:
+        if OPERATIONS[second].when_full == OPERATIONS[first].when_full:
+            assert await explorer.explore(first, second, limit=200)
+            await explorer.sample(first, second, orders=30)
+            for third in LIMITED:
+                await explorer.sample(first, second, third, orders=10)
+    for second in ("rotate", "rotate with grace", "set", "destroy", "revoke owner", "bind", "renew, headers later"):
+        assert await explorer.explore(first, second, limit=40)
+        await explorer.sample(first, second, first, orders=10)
 
 
 @pytest.mark.parametrize("skew", [300.0, -300.0])
