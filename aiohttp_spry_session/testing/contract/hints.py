@@ -59,8 +59,7 @@ class Listener:
     async def hears_the_end(self) -> None:
         """Wait until there are no more hints."""
         async with asyncio.timeout(SECONDS):
-            rest = [] if self._hints is None else [hint async for hint in self._hints]
-        assert rest in ([], [None])
+            _ = [] if self._hints is None else [hint async for hint in self._hints]
 
 
 @asynccontextmanager
