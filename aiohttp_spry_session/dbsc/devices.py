@@ -40,7 +40,8 @@ class DeviceBinding:
     :param lifetime: how long a proof holds, from 300 to 3600 s: how long copied cookies are worth something.
     :param leeway: how much longer an old bound cookie is accepted, up to 300 s.
     :param grace: how long after a sign-in, or a registration, requests may come without a bound cookie, up to 300 s.
-    :param required: treat a session that is bound to no device as one that does not prove it, once the grace is over.
+    :param required: treat a user's session that is bound to no device as one that does not prove it, once the grace is
+        over.
     :param exclude: paths that need no session, such as those of style sheets: browsers refresh nothing for them.
     :param algorithms: those that keys may have, the preferred one first.
     """
@@ -177,7 +178,7 @@ async def prove(request: web.Request, within: timedelta | float, key: str = "ses
 
 
 def required(handler: H) -> H:
-    """Mark a handler, or a view, as one for sessions that are bound to a device only: others are as if unproven.
+    """Mark a handler, or a view, as one where a user's session has to be bound to a device: others are as if unproven.
 
     It decorates the handler itself, so it stands above other decorators.
     """

@@ -68,7 +68,9 @@ class Visit:
             options,
             since=record.created_at,
             now=now,
-            required=options.required or hasattr(self._request.match_info.handler, REQUIRED),
+            # An anonymous visitor has signed in nowhere yet, and was offered nothing.
+            required=record.owner is not None
+            and (options.required or hasattr(self._request.match_info.handler, REQUIRED)),
         )
         if self.sight.state != "unproven":
             return

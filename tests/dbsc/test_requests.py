@@ -21,6 +21,7 @@ from aiohttp_spry_session import (
 )
 from aiohttp_spry_session.manager import requests_of
 from aiohttp_spry_session.session import companion_of
+from aiohttp_spry_session.testing import start_session
 
 from ..support import COOKIE, WatchedAdapter
 from ..support import cookies_of as set_cookies
@@ -240,14 +241,28 @@ async def test_where_it_is_required(make_site: MakeSite, how: str) -> None:
     assert await (await browser.get("/")).json() == ([None, "unproven"] if how == "option" else ["ada", "unbound"])
 
 
-async def test_required_of_a_session_from_before(make_site: MakeSite, store: WatchedAdapter) -> None:
-    """One that was never offered a binding is refused too."""
+async def test_required_of_a_session_from_before(make_site: MakeSite) -> None:
+    """One that was never offered a binding, since it is older than that, is refused too."""
     site = await make_site(required=True)
     device = await site.browse()
-    await device.get("/write?n=1")
+    session = await start_session(device.client, owner="ada", values={"n": 1})
     assert await (await device.get("/read")).json() == {"n": 1}
     site.clock.advance(15)
     assert await (await device.get("/read")).json() == {}
+    assert await session.exists()
+
+
+async def test_nothing_is_required_of_a_visitor(make_site: MakeSite) -> None:
+    """Who is not signed in has a basket, however long they look around, and takes it along when they sign in."""
+    site = await make_site(required=True)
+    device = await site.browse()
+    await device.get("/write?n=1")
+    site.clock.advance(600)
+    assert await (await device.get("/read")).json() == {"n": 1}
+    await device.post("/sign-in")
+    site.clock.advance(20)
+    assert await (await device.get("/read")).json() == {"n": 1}
+    assert await (await device.get("/")).json() == ["ada", "bound"]
 
 
 @pytest.mark.parametrize("lazy", [False, True])
