@@ -113,10 +113,10 @@ def _read_seconds(name: str, value: timedelta | float, least: float, most: float
 
 
 def _read_path(path: str, cookie_path: str) -> str:
-    if not isinstance(path, str) or not _PATH.fullmatch(path):
+    if not isinstance(path, str) or not _PATH.fullmatch(path) or "%" in path:
         raise ValueError(
             "path must be a path of the site such as '/.dbsc': it begins with '/', ends without one, and has no "
-            f"query, spaces, quotes or other scripts, not {path!r}"
+            f"query, nor anything that has to be encoded in an address, not {path!r}"
         )
     inside = cookie_path if cookie_path.endswith("/") else f"{cookie_path}/"
     if not f"{path}/".startswith(inside):

@@ -53,7 +53,21 @@ def test_a_cookie_that_cannot_be_bound(manager: dict[str, Any], message: str) ->
     "wrong",
     [
         {"path": value}
-        for value in ("", "/", "dbsc", "/.dbsc/", "//dbsc", "/a b", '/"', "/a?b", "/a#b", "/a/../b", "/.", None)
+        for value in (
+            "",
+            "/",
+            "dbsc",
+            "/.dbsc/",
+            "//dbsc",
+            "/a b",
+            '/"',
+            "/a?b",
+            "/a#b",
+            "/a/../b",
+            "/.",
+            "/a%20b",
+            None,
+        )
     ]
     + [{"lifetime": value} for value in (0, 299, 3601, timedelta(hours=2), True, None, "600", float("nan"))]
     + [{"leeway": value} for value in (-1, 301, None, False)]

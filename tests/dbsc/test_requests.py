@@ -163,11 +163,17 @@ async def test_signing_out_removes_the_bound_cookie(site: Site, action: str) -> 
     assert BOUND not in cookies_of(device)
 
 
-async def test_rotation_and_renewal_keep_the_binding(site: Site) -> None:
+async def test_rotation_and_renewal_keep_the_binding(make_site: MakeSite) -> None:
     """The secret stays, so that the bound cookie goes on."""
+
+    async def confirm(request: web.Request) -> web.Response:
+        await get_session(request).confirm("password")
+        return web.Response()
+
+    site = await make_site(paths={"confirm": confirm})
     device = await site.signed_in()
-    for action in ("rotate", "renew", "rotate_with_grace"):
-        await device.get(f"/do/{action}")
+    for path in ("/do/rotate", "/do/renew", "/do/rotate_with_grace", "/confirm"):
+        assert (await device.get(path)).status == 200
         assert await (await device.get("/")).json() == ["ada", "bound"]
     site.clock.advance(700)
     assert await (await device.get("/")).json() == ["ada", "bound"]
