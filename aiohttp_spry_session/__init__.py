@@ -56,4 +56,4 @@ __all__ = [
     "setup",
 ]
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"

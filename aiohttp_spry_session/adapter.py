@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 from .options import read_lifetime
 from .record import SessionRecord, latest
 
-__all__ = ["SessionAdapter"]
+__all__ = ["SessionAdapter", "check_adapter"]
 
 
 class SessionAdapter(abc.ABC):
@@ -145,6 +146,14 @@ class SessionAdapter(abc.ABC):
             "SessionManager.sessions() and revoke_all() to work"
         )
 
+    def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return what :meth:`scan` does, and the retired records among it.
+
+        Through these a session is found that was rotated while the iterator was under way, out of its sight. The
+        default knows the live ones only: then whoever ends everybody may miss one that never stands still.
+        """
+        return self.scan()
+
     async def count(self) -> int:
         """Return how many live records there are, counted in steps that hold up no other operation.
 
@@ -168,7 +177,7 @@ class SessionAdapter(abc.ABC):
         first, once the store is listened to, and after each lost connection, once it is back. An iterator that ends
         says that there are no hints, or none any more; looking again does it alone then. The default ends at once.
         """
-        return _no_hints()
+        return _NoHints()
 
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.
@@ -184,7 +193,25 @@ class SessionAdapter(abc.ABC):
         """Give back what :meth:`open` took; called once, after all other methods. It can be opened again."""
 
 
-async def _no_hints() -> AsyncIterator[str | None]:
-    nothing: tuple[str, ...] = ()
-    for hint in nothing:
-        yield hint
+def check_adapter(adapter: object) -> SessionAdapter:
+    """Return the adapter; ``ValueError`` for what is none, and for one that was written for release 1.0."""
+    if not isinstance(adapter, SessionAdapter):
+        raise ValueError(f"adapter must be a SessionAdapter or None, not {type(adapter).__name__}")
+    try:
+        inspect.signature(adapter.rotate).bind("old", "new", "record", "retired")
+    except TypeError:
+        raise ValueError(
+            f"{type(adapter).__name__}.rotate has to be rotate(old, new, record, retired), as since release 1.1: "
+            "store record at new and retired at old, both or neither"
+        ) from None
+    return adapter
+
+
+class _NoHints:
+    """An iterator that ends at once."""
+
+    def __aiter__(self) -> _NoHints:
+        return self
+
+    async def __anext__(self) -> str | None:
+        raise StopAsyncIteration

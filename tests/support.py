@@ -95,7 +95,12 @@ class WatchedAdapter(SessionAdapter):
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         """Each step is a call: each record, and the end."""
-        records = aiter(self.inner.scan())
+        records = self.inner.scan()
+        while (found := await self._step("scan", anext, records, None)) is not None:
+            yield found
+
+    async def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        records = self.inner.scan_all()
         while (found := await self._step("scan", anext, records, None)) is not None:
             yield found
 

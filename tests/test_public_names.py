@@ -80,12 +80,22 @@ def test_operations_of_a_session():
 
 def test_methods_of_an_adapter():
     """The design's contract."""
-    methods = {"load", "create", "update", "renew", "rotate", "destroy", "find", "purge", "open", "close"}
+    methods = {"load", "create", "update", "renew", "rotate", "destroy", "find", "count", "purge", "open", "close"}
     assert {
         name for name in names_of(SessionAdapter) if inspect.iscoroutinefunction(getattr(SessionAdapter, name))
     } == methods
     assert names_of(SessionAdapter) - methods == {
-        *("clock", "hints", "purge_interval", "watch_interval", "users", "rotates_at_once", "finds_owners")
+        *(
+            "scan",
+            "scan_all",
+            "clock",
+            "hints",
+            "purge_interval",
+            "watch_interval",
+            "users",
+            "rotates_at_once",
+            "finds_owners",
+        )
     }
     assert list(SessionRecord.__dataclass_fields__) == [
         *("payload", "version", "created_at", "expires_at", "owner", "retired"),

@@ -75,9 +75,17 @@ class ObservedAdapter(WrappingAdapter):
     async def find(self, owner: str) -> Mapping[str, SessionRecord]:
         return await self._observed("find", self.adapter.find(owner))
 
-    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+    def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        return self._observed_scan(self.adapter.scan)
+
+    def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        return self._observed_scan(self.adapter.scan_all)
+
+    async def _observed_scan(
+        self, scan: Callable[[], AsyncIterator[tuple[str, SessionRecord]]]
+    ) -> AsyncIterator[tuple[str, SessionRecord]]:
         seconds = 0.0
-        records = super().scan()
+        records = scan()
         while True:
             began = monotonic()
             try:

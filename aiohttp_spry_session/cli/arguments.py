@@ -53,6 +53,7 @@ def read_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 
 
 def _parser() -> _Parser:
+    """Return the parser; options follow the command."""
     common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", help="print JSON, one object a line, for programs")
     common.add_argument("--debug", action="store_true", help="show log records, and the traceback of what fails")

@@ -46,7 +46,8 @@ class Output:
         self._out = out
         self._err = err
         self._json = as_json
-        self._fields = [field.name for field in fields(SessionInfo) if values or field.name != "values"]
+        self._fields = [field.name for field in fields(SessionInfo) if field.name != "values"]
+        self._fields += ["values"] if values else []  # last, since they may be long
         self._columns = [*_COLUMNS, *(["values"] if values else [])]
         self._is_pretty = pretty is not None and not as_json and out.isatty()
         if pretty is None and not as_json and out.isatty():
@@ -70,7 +71,7 @@ class Output:
             pretty.print_facts(self._out, rows)
             return
         for name, value in rows:
-            self._print(f"{name:<14}{value}")
+            self._print(f"{name:<15}{value}")
 
     async def sessions(self, infos: AsyncIterator[SessionInfo]) -> None:
         """Print sessions as they come."""

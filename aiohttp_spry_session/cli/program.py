@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ..events import logger
+from ..events import logger as library_log
 from .arguments import read_arguments
 from .commands import carry_out
 from .errors import CommandError, line_of
@@ -63,10 +63,10 @@ def _log_records(debug: bool) -> Iterator[list[str]]:
                 records.append(" ".join(record.getMessage().split()))
 
     handler = logging.StreamHandler() if debug else Collect(logging.WARNING)
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
+    propagate, library_log.propagate = library_log.propagate, False
+    library_log.addHandler(handler)
     try:
         yield records
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
+        library_log.removeHandler(handler)
+        library_log.propagate = propagate

@@ -133,15 +133,15 @@ class GuardedStore:
             _check_record("find", record)
         return found
 
-    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
-        """Return all live records with their handles; the time limit is for each step."""
-        records = self._adapter.scan()
+    async def scan(self, *, retired: bool = False) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """Return all live records with their handles, or the retired ones too; the time limit is for each step."""
+        records = self._adapter.scan_all() if retired else self._adapter.scan()
         try:
             while (found := await self._call("scan", _next, records)) is not None:
                 if isinstance(found, NotImplementedError):  # no failure of the store
                     raise found
                 handle, record = found
-                if not record.retired and not record.is_expired(self._clock()):
+                if (retired or not record.retired) and not record.is_expired(self._clock()):
                     yield handle, record
         finally:
             close = getattr(records, "aclose", None)

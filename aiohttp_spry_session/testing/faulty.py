@@ -190,8 +190,12 @@ class FaultyAdapter(SessionAdapter):
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         """Pass a scan on; each record that is asked for, and the end, is one call."""
-        records = aiter(self.adapter.scan())
-        while (found := await self._pass("scan", lambda: anext(records, None))) is not None:
+        async for found in self._pass_each(self.adapter.scan):
+            yield found
+
+    async def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        """As :meth:`scan`, under that name."""
+        async for found in self._pass_each(self.adapter.scan_all):
             yield found
 
     async def count(self) -> int:
@@ -211,6 +215,13 @@ class FaultyAdapter(SessionAdapter):
 
     async def close(self) -> None:
         await self._pass("close", self.adapter.close)
+
+    async def _pass_each(
+        self, scan: Callable[[], AsyncIterator[tuple[str, SessionRecord]]]
+    ) -> AsyncIterator[tuple[str, SessionRecord]]:
+        records = scan()
+        while (found := await self._pass("scan", lambda: anext(records, None))) is not None:
+            yield found
 
     async def _pass(self, operation: Operation, call: Callable[[], Awaitable[T]]) -> T:
         self.calls.append(operation)

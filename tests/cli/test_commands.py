@@ -67,12 +67,12 @@ def test_show(run: Run, url: str) -> None:
     code, out, err = run(url, "show", ann)
     assert (code, err) == (0, "")
     assert out.splitlines()[:3] == [
-        f"handle        {ann}",
-        "owner         ann",
-        "created       2027-01-15 08:00:00",
+        f"handle         {ann}",
+        "owner          ann",
+        "created        2027-01-15 08:00:00",
     ]
     assert "shoe" not in out
-    assert 'values        {"cart": ["shoe"]}' in run(url, "show", ann, "--values").out
+    assert 'values         {"cart": ["shoe"]}' in run(url, "show", ann, "--values").out
     assert run(url, "show", ann, "--json").objects[0]["handle"] == ann
 
 

@@ -56,7 +56,7 @@ def test_what_the_target_has_already(run: Run, sqlite_url: str, request: pytest.
         "older": a_session("ann", version=1, where="target")[1],
         "own": a_session("bob")[1],
     }
-    put(target, *there.items(), ("retired", retire(sessions["retired"], "elsewhere", now=FAR)))
+    put(target, *there.items(), ("retired", retire(replace(sessions["retired"], version=1), "elsewhere", now=FAR)))
     assert run(sqlite_url, "copy", target).out == "copied 0 sessions, replaced 1, left 3 as they were\n"
     assert held(target) == {**there, "older": sessions["older"]}
     assert held(sqlite_url) == sessions

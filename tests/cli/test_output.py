@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +36,8 @@ class Terminal(io.StringIO):
 
 def info(number: int = 0, owner: str | None = "ann", **values: object) -> SessionInfo:
     """A session."""
-    return SessionInfo(f"{number:064}", owner, NOW, None, values)
+    known = {"handle": f"{number:064}", "owner": owner, "created_at": NOW, "values": values}
+    return SessionInfo(**{field.name: known.get(field.name) for field in fields(SessionInfo)})
 
 
 async def several(*infos: SessionInfo) -> AsyncIterator[SessionInfo]:
@@ -91,7 +93,7 @@ def test_one_session_on_a_terminal() -> None:
     text = re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
     assert "[red]\\x1b[2J" in text
     assert re.search(r"expires +never", text)
-    assert 'values   {"cart": ["shoe"]}' in text
+    assert re.search(r'values +{"cart": \["shoe"\]}', text)
 
 
 async def test_without_rich(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from .transcript import differs, read_commands
 
 BY_HAND = {
     "README.md": 2,
+    "docs/how-to/operate.md": 1,
     "docs/how-to/postgresql.md": 1,
     "docs/how-to/redis.md": 1,
     "docs/tutorial.md": 2,

@@ -25,6 +25,8 @@ async def use(adapter: SessionAdapter) -> None:
         newest = SessionRecord(b"more", 4, record.created_at, record.expires_at, "ann")
         assert await rotate(adapter, "a" * 64, "b" * 64, newest)
         assert list(await adapter.find("ann")) == ["b" * 64]
+        assert "b" * 64 in [handle async for handle, _ in adapter.scan()]
+        assert await adapter.count() >= 1
         await adapter.destroy("b" * 64)
         assert not await adapter.find("ann")
         await adapter.purge()

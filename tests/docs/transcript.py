@@ -54,10 +54,14 @@ def read_commands(text: str) -> list[Command]:
 async def run(command: str, folder: Path) -> list[str]:
     """Run a command in the folder and return the lines it prints."""
     (folder / ".curlrc").write_text("silent\nshow-error\n")
+    command_line = folder / ".bin" / "spry-session"  # as it is in this tree, installed or not
+    command_line.parent.mkdir(exist_ok=True)
+    command_line.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m aiohttp_spry_session "$@"\n')
+    command_line.chmod(0o755)
     environment = {
         "HOME": str(folder),
         "LANG": "C.UTF-8",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(map(str, (command_line.parent, Path(sys.executable).parent, os.environ["PATH"]))),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_ADDOPTS": "-p no:cacheprovider -o asyncio_default_fixture_loop_scope=function",

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 
 MANY = 100_000
 AT_ONCE = 2000
-MOVING = 50
+MOVING = 10
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres"])
@@ -53,7 +53,7 @@ async def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await adapter.close()
 
 
-async def test_everybody_is_signed_out(adapter: SessionAdapter, record_property: pytest.RecordProperty) -> None:
+async def test_everybody_is_signed_out(adapter: SessionAdapter) -> None:
     """Those who rotate all the time too; each end is told once."""
     manager = SessionManager(adapter, timeout=60)
     record = SessionRecord(pack({}), 1, time.time(), time.time() + 3600)
@@ -72,7 +72,7 @@ async def test_everybody_is_signed_out(adapter: SessionAdapter, record_property:
             await asyncio.sleep(0)  # a store in memory lets nobody else go on
             session = session_of(arrive(manager, [identifier]))
             await session.load()
-            if session.is_new:
+            if session.created_at is None:
                 return
             try:
                 await session.rotate()
@@ -84,7 +84,7 @@ async def test_everybody_is_signed_out(adapter: SessionAdapter, record_property:
     moving = [asyncio.create_task(move(identifier)) for identifier in identifiers]
     began = time.perf_counter()
     ended = await manager.revoke_all()
-    record_property("seconds", time.perf_counter() - began)
+    print(f"{ended} ended in {time.perf_counter() - began:.1f} s")
     await asyncio.gather(*moving)
     assert ended == MANY + MOVING
     assert len(told) == len(set(told)) == ended

@@ -135,6 +135,23 @@ async def test_what_else_is_kept_harms_nothing(
     assert "\\xff' is corrupt and counts as absent" in caplog.text
 
 
+async def test_a_key_that_comes_again_is_one_session(
+    adapter: RedisSessionAdapter, prefix: str, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SCAN may answer a key several times, where its table grows or shrinks meanwhile."""
+    await adapter.create("a", record())
+    await adapter.create("b", record())
+
+    async def keys(pattern: bytes) -> Any:
+        first, second = f"{prefix}s:a".encode(), f"{prefix}s:b".encode()
+        yield [first, first, second]
+        yield [second, first]
+
+    monkeypatch.setattr(adapter._kept.connections, "keys", keys)
+    assert await scanned(adapter) == ["a", "b"]
+    assert await adapter.count() == 2
+
+
 async def test_a_reservation_is_no_session(
     adapter: RedisSessionAdapter, client: Redis, clock: FakeClock, prefix: str, record: MakeRecord
 ) -> None:

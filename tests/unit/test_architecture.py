@@ -162,6 +162,13 @@ def test_imports_of_the_core_run_one_way(module: str) -> None:
     assert [name for name in own if rank(name) > rank(module)] == []
 
 
+@pytest.mark.parametrize("module", [path for path in SOURCES if not path.startswith("cli/") and path != "__main__.py"])
+def test_nothing_imports_the_command_line(module: str) -> None:
+    """A site that runs does not pay for its operators' program."""
+    assert not [name for name in imported(module) if name.split(".")[0] == "cli"]
+    assert not imported(module) & {":rich"}
+
+
 def test_imports_of_the_core_make_no_circle() -> None:
     """Within a line of the list as well."""
     ways = {
@@ -178,9 +185,16 @@ def test_imports_of_the_core_make_no_circle() -> None:
 
 def test_whole_core_is_in_the_list() -> None:
     """A new module of the core gets its place."""
-    outside = ("adapters/", "integrations/", "testing/", "dbsc/")
+    outside = ("adapters/", "integrations/", "testing/", "dbsc/", "cli/")
     known = {f"{module.replace('.', '/')}.py" for layer in LAYERS for module in layer}
-    optional = {"__init__.py", "urls.py", "request/__init__.py", "store/__init__.py", "watch/__init__.py"}
+    optional = {
+        "__init__.py",
+        "__main__.py",
+        "urls.py",
+        "request/__init__.py",
+        "store/__init__.py",
+        "watch/__init__.py",
+    }
     assert {path for path in SOURCES if not path.startswith(outside)} - optional == known - {
         "adapters/hints.py",
         "adapters/memory.py",

@@ -19,6 +19,7 @@ from aiohttp_spry_session import (
 from aiohttp_spry_session.codec import pack
 from aiohttp_spry_session.record import retire
 
+from ..minimal import MinimalAdapter
 from ..support import Recorder, WatchedAdapter, arrive, session_of
 
 
@@ -400,7 +401,14 @@ async def test_waiting_for_a_turn_is_bounded(make_manager, store):
         ({"adapter": "sqlite"}, "adapter must be a SessionAdapter or None, not str"),
         *(
             ({option: 1}, f"{option} must be True or False, not 1")
-            for option in ("secure", "http_only", "partitioned", "persistent", "rolling", "autostart", "lazy")
+            for option in ("secure", "http_only", "partitioned", "persistent", "autostart", "lazy")
+        ),
+        (
+            {"rolling": 1},
+            (
+                "rolling must be True or False, or a plain function that gets the request and says whether it counts "
+                "as activity, not 1"
+            ),
         ),
     ],
     ids=repr,
@@ -424,3 +432,14 @@ def test_watched_adapter_is_transparent(store, clock):
     assert isinstance(store, WatchedAdapter)
     assert store.inner.clock is clock
     assert store.expiration == store.inner.expiration
+
+
+def test_an_adapter_of_release_1_0_is_refused():
+    """Its rotations would be called with what it does not know: that shows when the manager is made."""
+
+    class Old(MinimalAdapter):
+        async def rotate(self, old, new, record, *, grace=0.0):
+            return False
+
+    with pytest.raises(ValueError, match=r"Old\.rotate has to be rotate\(old, new, record, retired\)"):
+        SessionManager(Old())

@@ -143,10 +143,10 @@ class Hiding(MemorySessionAdapter):
 
     scans = 0
 
-    async def scan(self):
+    async def scan_all(self):
         self.scans += 1
         if self.scans > 1:
-            async for found in super().scan():
+            async for found in super().scan_all():
                 yield found
 
 
@@ -158,7 +158,7 @@ async def test_revoke_all_looks_twice(clock):
 
 
 async def test_revoke_all_that_fails_can_be_repeated(opened, store):
-    """The others of the same part are ended all the same, nothing runs on, and the next call ends the rest."""
+    """The others of the same part are ended all the same, nothing runs on; the next call ends, and tells, the rest."""
     for _ in range(5):
         await sign_in(opened)
     events = Recorder(opened)
@@ -175,8 +175,9 @@ async def test_revoke_all_that_fails_can_be_repeated(opened, store):
     assert len(events.events) == 4
     assert len(asyncio.all_tasks()) == 1
     store.work()
-    assert await opened.revoke_all() == 0  # the one left had been fenced, and is no session any more
-    assert await listed(opened) == []
+    assert await listed(opened) == []  # the one left had been fenced, and is no session any more
+    assert await opened.revoke_all() == 1
+    assert len({event.handle for event in events.events}) == len(events.events) == 5
 
 
 async def test_a_receiver_that_fails_stops_nothing(opened):
@@ -226,3 +227,39 @@ async def test_a_store_that_cannot_list(clock):
             await call
     assert len(await listed(manager, "user")) == 1
     await manager.check()
+
+
+async def test_revoke_all_finds_a_session_that_never_stands_still(clock):
+    """One that is rotated at each step, always out of sight of what is listed, is found through its old handle."""
+
+    class Stepwise(MemorySessionAdapter):
+        async def scan_all(self):
+            async for found in super().scan_all():
+                await move()
+                yield found
+
+    manager = SessionManager(Stepwise(), clock=clock)
+    moving = [await sign_in(manager, "mover")]
+
+    async def move():
+        session = begin(manager, moving[-1].identifier)
+        await session.load()
+        if session.owner is not None:
+            await session.rotate()
+            moving.append(session)
+
+    for _ in range(10):
+        await sign_in(manager)
+    assert await manager.revoke_all() == 11
+    assert len(moving) > 5
+    assert await listed(manager) == []
+
+
+async def test_revoke_all_leaves_the_marks_of_adapters(opened, store, clock):
+    """A retired record that is no rotation's and no end's belongs to an adapter around the store, and stays."""
+    await sign_in(opened)
+    mark = SessionRecord(b"a mark", 1, clock(), None, retired=True)
+    assert await store.create("mark", mark)
+    assert await opened.revoke_all() == 1
+    assert await store.load("mark") == mark
+    assert await listed(opened) == []

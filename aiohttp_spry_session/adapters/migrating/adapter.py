@@ -12,9 +12,8 @@ from ...exceptions import AdapterError
 from ...options import read_flag
 from ...record import SessionRecord
 from ...store.sharing import close_shared, open_shared
-from ..hints import Hints
+from ..hints import merged
 from ..wrapping import WrappingAdapter, within
-from .hints import listen
 from .marks import dig, grave_of, is_husk, is_moved, moved, moving_record, seen, tombstone
 from .places import Places
 
@@ -48,7 +47,6 @@ class MigratingAdapter(WrappingAdapter):
         self.move = read_flag("move", move)
         self._places = Places(new, old, move=self.move)
         self._told = False
-        self._hints = Hints(lambda: listen(self.behind(), self._hints))
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -59,6 +57,10 @@ class MigratingAdapter(WrappingAdapter):
     def clock(self, clock: Callable[[], float]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.adapter.clock = clock
         self.old.clock = clock
+
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class, of both stores."""
+        return merged(self.adapter.hints(), self.old.hints())
 
     def behind(self) -> tuple[SessionAdapter, ...]:
         return self.adapter, self.old
@@ -186,9 +188,6 @@ class MigratingAdapter(WrappingAdapter):
     async def count(self) -> int:
         return await self.adapter.count() + await self.old.count()
 
-    def hints(self) -> AsyncIterator[str | None]:
-        return self._hints.listen()
-
     async def move_all(self) -> int:
         """Move every session that is left in the old store; return how many.
 
@@ -231,4 +230,3 @@ class MigratingAdapter(WrappingAdapter):
         async with contextlib.AsyncExitStack() as stack:
             for store in self.behind():
                 stack.push_async_callback(close_shared, store)
-            stack.push_async_callback(self._hints.close)

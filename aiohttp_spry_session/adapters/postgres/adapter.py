@@ -125,13 +125,18 @@ class PostgresSessionAdapter(SessionAdapter):
         return await self._submit("find", self._finds, encode(owner))
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        async for found in self.scan_all():
+            if not found[1].retired:
+                yield found
+
+    async def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         start = b""
         while True:
             if not self._is_open:
                 raise _closed("scan")
             rows = await self._read(self._statements.scan_page, start)
-            for is_live, *row in rows:
-                handle = read_handle(row) if is_live else None
+            for is_there, *row in rows:
+                handle = read_handle(row) if is_there else None
                 record = None if handle is None else read_record(row)
                 if handle is not None and record is not None:
                     yield handle, record

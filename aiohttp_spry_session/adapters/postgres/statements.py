@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (
 
 # By the primary key, dead ones too: so each page takes the same time, however many of its records are over. How many
 # these are stands in the statement, where the server sees it when it plans.
-_SCAN = "SELECT {live}, handle, {columns} FROM {table} s WHERE handle >= $2 ORDER BY handle LIMIT {scan_step}"
+_SCAN = "SELECT {unexpired}, handle, {columns} FROM {table} s WHERE handle >= $2 ORDER BY handle LIMIT {scan_step}"
 _COUNT = """
 WITH page AS MATERIALIZED (
     SELECT handle, {live} AS is_live FROM {table} s WHERE handle >= $2 ORDER BY handle LIMIT {count_step}
@@ -140,7 +140,7 @@ class Statements(NamedTuple):
     """Deletes at most ``$2`` expired records, unless another worker is at it; returns how many."""
 
     scan_page: str
-    """Returns :data:`SCAN_STEP` records by their handles, from ``$2`` on: whether live, handle, then the fields."""
+    """Returns :data:`SCAN_STEP` records by handle, from ``$2`` on: whether unexpired, handle, then the fields."""
 
     count_page: str
     """Returns how many of :data:`COUNT_STEP` records, from ``$2`` on, are live; how many these are; the last handle."""

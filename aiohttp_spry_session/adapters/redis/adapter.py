@@ -151,6 +151,11 @@ class RedisSessionAdapter(SessionAdapter):
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         """As in the base class; on a Cluster node by node, so that a record that moves to another may be missed."""
+        async for found in self.scan_all():
+            if not found[1].retired:
+                yield found
+
+    async def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         kept = self._kept
         async for handles in kept.handles():
             values = await asyncio.gather(*map(kept.get, handles))
@@ -159,7 +164,7 @@ class RedisSessionAdapter(SessionAdapter):
                 if stored is None:
                     continue
                 record = await self.load(handle) if stored.pending else stored.record
-                if record is not None and not record.retired and not record.is_expired(self.clock()):
+                if record is not None and not record.is_expired(self.clock()):
                     yield handle, record
 
     async def count(self) -> int:

@@ -98,10 +98,18 @@ class SealedAdapter(WrappingAdapter):
                     found[handle] = opened
         return found
 
-    async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+    def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        return self._opened(self.adapter.scan())
+
+    def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        return self._opened(self.adapter.scan_all())
+
+    async def _opened(
+        self, records: AsyncIterator[tuple[str, SessionRecord]]
+    ) -> AsyncIterator[tuple[str, SessionRecord]]:
         if not self._key_is_right:
             await self._look_at_the_canary("scan")
-        async for handle, record in super().scan():
+        async for handle, record in records:
             opened = self._unsealed(handle, record)
             if opened is not None:
                 yield handle, opened

@@ -112,6 +112,11 @@ class SQLiteSessionAdapter(SessionAdapter):
         return await self._read(statements.find, owner)
 
     async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        async for found in self.scan_all():
+            if not found[1].retired:
+                yield found
+
+    async def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         start: bytes | None = b""
         while start is not None:
             if not self._opened:

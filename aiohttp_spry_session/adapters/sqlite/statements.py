@@ -157,13 +157,12 @@ def find(database: sqlite3.Connection, now: float, owner: str) -> dict[str, Sess
 def scan_page(
     database: sqlite3.Connection, now: float, start: bytes, step: int
 ) -> tuple[dict[str, SessionRecord], bytes | None]:
-    """Return the live ones of ``step`` records by their handles, from one on; and the start of the next page, if any.
+    """Return the live and retired ones of ``step`` records by their handles, from one on; and the next page's start.
 
     The first page starts at ``b""``. A start is in bytes, since a handle may be none.
     """
     rows = database.execute(_SCAN, {"start": start, "step": step}).fetchall()
-    live = {handle: record for handle, record in _found(rows, now).items() if not record.retired}
-    return live, _after(rows[-1][0]) if len(rows) == step else None
+    return _found(rows, now), _after(rows[-1][0]) if len(rows) == step else None
 
 
 def count_page(database: sqlite3.Connection, now: float, start: bytes, step: int) -> tuple[int, bytes | None]:

@@ -76,6 +76,9 @@ class ScanLaws(Contract):
         assert await adapter.update("fenced", a_retired_record(clock, version=2))
         assert await rotate(adapter, "old", "new", a_record(clock, version=2, owner=ADA), grace=30.0)
         assert set(await self.scanned(adapter)) == {"short", "new"}
+        everything = {handle: record async for handle, record in adapter.scan_all()}
+        assert {"short", "new"} <= set(everything) <= {"short", "new", "retired", "fenced", "old"}
+        assert {handle: await adapter.load(handle) for handle in everything} == everything
         clock.advance(10)
         assert set(await self.scanned(adapter)) == {"new"}
         clock.advance(LIFETIME)
