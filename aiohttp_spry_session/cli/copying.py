@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+from ..adapters.migrating.marks import moving_record
 from ..record import SessionRecord
 from ..store.guard import GuardedStore
 
@@ -35,6 +36,8 @@ async def copy(source: GuardedStore, target: GuardedStore, progress: Callable[[i
         part.clear()
 
     async for found in source.scan():
+        if moving_record(found[1]) is not None:  # a MigratingAdapter is moving it at this moment
+            continue
         part.append(found)
         if len(part) == _TOGETHER:
             await flush()
