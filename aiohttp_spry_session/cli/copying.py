@@ -6,13 +6,15 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from ..adapters.migrating.marks import moving_record
 from ..record import SessionRecord
 from ..store.guard import GuardedStore
 
 __all__ = ["copy"]
 
 _TOGETHER = 500
+
+_MOVING = b"\xc1moving\x01"
+"""Begins what stands in the old store for a session that a ``MigratingAdapter`` is moving at this moment."""
 
 
 async def copy(source: GuardedStore, target: GuardedStore, progress: Callable[[int], object]) -> Counter[str]:
@@ -36,7 +38,7 @@ async def copy(source: GuardedStore, target: GuardedStore, progress: Callable[[i
         part.clear()
 
     async for found in source.scan():
-        if moving_record(found[1]) is not None:  # a MigratingAdapter is moving it at this moment
+        if found[1].payload.startswith(_MOVING):
             continue
         part.append(found)
         if len(part) == _TOGETHER:
