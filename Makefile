@@ -58,7 +58,7 @@ types: $(TEST) $(VENV)/.installed-lint ## check types
 	$(BIN)/ty check --python $(BIN)/python tests/typing/checks.py
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
-docs: $(VENV)/.installed-docs,redis,postgres ## build the documentation into docs/_build/html
+docs: $(VENV)/.installed-docs,dbsc,redis,postgres ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 package: $(TEST) $(VENV)/.installed-package ## build what is published, and try it as a user gets it

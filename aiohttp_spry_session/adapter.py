@@ -177,7 +177,7 @@ class SessionAdapter(abc.ABC):
         first, once the store is listened to, and after each lost connection, once it is back. An iterator that ends
         says that there are no hints, or none any more; looking again does it alone then. The default ends at once.
         """
-        return _no_hints()
+        return _NoHints()
 
     async def purge(self) -> int:
         """Delete what has expired, in steps that do not hold up other operations; return how many records went.
@@ -207,7 +207,11 @@ def check_adapter(adapter: object) -> SessionAdapter:
     return adapter
 
 
-async def _no_hints() -> AsyncIterator[str | None]:
-    nothing: tuple[str, ...] = ()
-    for hint in nothing:
-        yield hint
+class _NoHints:
+    """An iterator that ends at once."""
+
+    def __aiter__(self) -> _NoHints:
+        return self
+
+    async def __anext__(self) -> str | None:
+        raise StopAsyncIteration

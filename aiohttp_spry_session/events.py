@@ -32,8 +32,10 @@ class SessionEvent:
     - rotated: ``rotate``, ``bind``, ``confirm`` or ``limit`` (a ``bind`` that was one too many lost its owner again)
     - destroyed: ``destroy`` or ``bind`` (by a request), ``revoke``, or ``limit`` (the owner has newer ones enough)
     - rejected: an identifier that was not accepted, ``malformed``, ``unknown`` (never issued, expired or ended),
-      ``retired`` (rotated away), ``corrupt`` or ``ambiguous`` (several live sessions in one request); or changes
-      that were dropped because their session was ``ended``, ``expired``, ``rotated`` or ``retired`` or ``corrupt``
+      ``retired`` (rotated away), ``corrupt`` or ``ambiguous`` (several live sessions in one request); a session that is
+      bound to a device which the request does not show to come from, ``unproven``; or changes that were dropped because
+      their session was ``ended``, ``expired``, ``rotated``, ``retired``, ``corrupt`` or ``unproven``
+    - device_bound: ``registered``
     """
 
     name: EventName

@@ -8,6 +8,7 @@
     ├── SessionNotLoadedError
     ├── HeadersSentError
     ├── SessionEndedError
+    ├── TooManySessionsError
     ├── ConflictError
     └── AdapterError
 

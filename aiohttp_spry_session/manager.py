@@ -24,6 +24,7 @@ from .options import (
     read_lifetime,
     read_max_bytes,
     read_max_sessions,
+    read_rolling,
     read_timeout,
     read_when_full,
 )
@@ -155,7 +156,7 @@ class SessionManager:
         self.partitioned = partitioned
         self.persistent = read_flag("persistent", persistent)
         self.max_lifetime = read_lifetime("max_lifetime", max_lifetime)
-        self.rolling = rolling if callable(rolling) else read_flag("rolling", rolling)
+        self.rolling = read_rolling(rolling)
         self.header = read_header(header)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)
@@ -190,6 +191,8 @@ class SessionManager:
         identifiers = IdentifierSource(identifier_generator, max_length=spares.max_value_length)
         driver = Driver(self._store, trails, policy, identifiers, self._events, clock)
         self._requests = Requests(driver, cookies, spares, policy, self.codec, clock)
+        # What ends a session finishes that, also where it runs in a block that ends with it.
+        self._hold = driver.watcher.hold
         self._overview = Overview(self._store, trails, policy, self.codec, self._events, clock)
 
     @property
@@ -249,7 +252,8 @@ class SessionManager:
 
         :raises AdapterError: where the store failed.
         """
-        return await self._overview.revoke(handle)
+        with self._hold():
+            return await self._overview.revoke(handle)
 
     async def revoke_owner(self, owner: str, *, keep: Session | None = None) -> int:
         """End all of an owner's sessions, but for ``keep``; return how many (ASVS 7.4.2, 7.4.3).
@@ -260,7 +264,8 @@ class SessionManager:
         :raises NotImplementedError: where the adapter keeps no index of owners.
         :raises SessionEndedError: where the one to keep is over: nothing is ended then.
         """
-        return await self._overview.revoke_owner(owner, keep)
+        with self._hold():
+            return await self._overview.revoke_owner(owner, keep)
 
     async def revoke_all(self) -> int:
         """End everybody's sessions; return how many. For the day after a break-in.
@@ -271,7 +276,8 @@ class SessionManager:
         :raises AdapterError: where the store failed.
         :raises NotImplementedError: where the adapter cannot list its sessions.
         """
-        return await self._overview.revoke_all()
+        with self._hold():
+            return await self._overview.revoke_all()
 
     async def check(self) -> None:
         """Ask the store for a sign of life, for health checks: load nothing. Returns within ``timeout``.

@@ -5,6 +5,7 @@ A wrong one is a ``ValueError`` that says what is allowed. Those of the cookie a
 
 from __future__ import annotations
 
+import inspect
 from datetime import timedelta
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ __all__ = [
     "read_lifetime",
     "read_max_bytes",
     "read_max_sessions",
+    "read_rolling",
     "read_timeout",
     "read_when_full",
 ]
@@ -62,6 +64,16 @@ def read_flag(name: str, value: bool) -> bool:
     """Check an option that is switched on or off."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def read_rolling(value: T) -> T:
+    """Check the option ``rolling``."""
+    if not isinstance(value, bool) and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise ValueError(
+            "rolling must be True or False, or a plain function that gets the request and says whether it counts as "
+            f"activity, not {'an async one' if callable(value) else repr(value)}"
+        )
     return value
 
 

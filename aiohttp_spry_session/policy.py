@@ -68,10 +68,16 @@ class Policy:
 
     def last_end(self, record: SessionRecord) -> float | None:
         """When the session will end, at the latest, unless it is renewed."""
-        ends = [] if record.expires_at is None else [record.expires_at]
-        if self.max_lifetime is not None and facts_of(record.payload, record.created_at).max_lifetime is UNSET:
-            ends.append(record.created_at + self.max_lifetime)
-        return min(ends, default=None)
+        if self.max_lifetime is None:
+            return record.expires_at
+        try:
+            own = facts_of(record.payload, record.created_at).max_lifetime
+        except ValueError:  # a corrupt one
+            own = UNSET
+        if own is not UNSET:
+            return record.expires_at  # which does not pass its own limit
+        limit = record.created_at + self.max_lifetime
+        return limit if record.expires_at is None else min(limit, record.expires_at)
 
     def rolls(self, record: SessionRecord, now: float, facts: Facts = NO_FACTS) -> bool:
         """Whether a use of the session now should renew it: past half of its lifetime, and it would gain from it."""

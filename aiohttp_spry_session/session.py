@@ -37,8 +37,8 @@ class Session:
 
     Reads see what the store held when the request began and what this request changed since. Plain writes are
     committed together, before the response's headers leave, if the handler returns or raises an ``HTTPException``;
-    :meth:`update`, :meth:`increment`, :meth:`pop`, :meth:`rotate`, :meth:`bind` and :meth:`save` commit at once
-    everything changed so far. Values are copied in and out.
+    :meth:`update`, :meth:`increment`, :meth:`pop`, :meth:`rotate`, :meth:`bind`, :meth:`confirm` and :meth:`save`
+    commit at once everything changed so far. Values are copied in and out.
 
     Every operation may raise :class:`~aiohttp_spry_session.AdapterError` where it has to ask the store. Operations that
     commit at once raise :class:`~aiohttp_spry_session.SessionEndedError` where the session is gone by then. Every

@@ -13,12 +13,14 @@ from . import (
     activity,
     assets,
     binding,
+    confirm,
     csrf,
     devices,
     errors,
     headers,
     live,
     pages,
+    password,
     preferences,
     race,
     session_page,
@@ -27,14 +29,31 @@ from . import (
     socket,
     steal,
     stream,
+    vouchers,
 )
-from .recorder import Recorder, RecordingAdapter
+from .recorder import PANEL, Recorder, RecordingAdapter
 from .settings import MANAGER, SETTINGS, Settings
 
 __all__ = ["create_app"]
 
 MAX_BODY_BYTES = 16 * 1024
-PARTS = (accounts, assets, devices, live, preferences, race, session_page, shop, sign_in, socket, steal, stream)
+PARTS = (
+    accounts,
+    assets,
+    confirm,
+    devices,
+    live,
+    password,
+    preferences,
+    race,
+    session_page,
+    shop,
+    sign_in,
+    socket,
+    steal,
+    stream,
+    vouchers,
+)
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -48,7 +67,7 @@ def create_app(settings: Settings) -> web.Application:
     app.middlewares.extend([recorder.middleware, errors.error_pages])
     setup(app, manager)
     binding.setup(app, manager)
-    app.middlewares.extend([csrf.refuse_forged_requests, devices.note_last_seen])
+    app.middlewares.append(csrf.refuse_forged_requests)
     app.on_response_prepare.append(headers.add_security_headers)
     app.on_response_prepare.append(recorder.on_response_prepare)
     pages.setup(app)
@@ -66,10 +85,20 @@ def create_manager(settings: Settings) -> SessionManager:
         name="__Host-session" if settings.https else "demo_session",
         secure=settings.https,
         same_site="Lax",
-        # A visitor stays signed in while they come back within the adapter's expiration, for 30 days at most.
-        rolling=True,
-        max_lifetime=timedelta(days=30),
+        # A session ends with the browser, or earlier; who wants to be kept signed in gets longer limits at the sign-in.
+        persistent=False,
+        max_lifetime=timedelta(days=1),
+        rolling=is_activity,
+        # The devices page shows the last use to the minute: exact times would cost a write for every request.
+        track_use=timedelta(minutes=1),
+        # Past the limit the oldest sign-in ends.
+        max_sessions=settings.max_devices,
         # Style sheets and error pages do not use the session, so they should not ask the store for it.
         lazy=True,
         clock=settings.clock,
     )
+
+
+def is_activity(request: web.Request) -> bool:
+    """Whether somebody is there: the panel comes by itself, and should keep nobody signed in."""
+    return request.path != PANEL

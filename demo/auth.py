@@ -10,8 +10,9 @@ from aiohttp_spry_session import SESSION
 
 from .accounts import ACCOUNTS, Account
 from .negotiation import wants_json
+from .settings import SETTINGS
 
-__all__ = ["current_account", "require_account", "safe_next"]
+__all__ = ["current_account", "require_account", "require_fresh", "safe_next"]
 
 
 async def current_account(request: web.Request) -> Account | None:
@@ -26,11 +27,24 @@ async def require_account(request: web.Request) -> Account:
     account = await current_account(request)
     if account is not None:
         return account
+    raise come_back(request, "/sign-in", "Sign in first.")
+
+
+async def require_fresh(request: web.Request) -> Account:
+    """Return who gave their password a moment ago; ask everybody else who is signed in for it again."""
+    account = await require_account(request)
+    if request[SESSION].is_fresh(request.app[SETTINGS].fresh):
+        return account
+    raise come_back(request, "/confirm", "Confirm your password first.")
+
+
+def come_back(request: web.Request, by: str, text: str) -> web.HTTPException:
+    """Return what sends a browser to a form and then here again, and answers 401 to a program."""
     if wants_json(request):
-        raise web.HTTPUnauthorized(text="Sign in first.")
+        return web.HTTPUnauthorized(text=text)
     # What was posted is lost on the way, so only a page that was asked for is worth coming back to.
     wanted = request.path_qs if request.method == "GET" else "/"
-    raise web.HTTPSeeOther("/sign-in?" + urlencode({"next": wanted}))
+    return web.HTTPSeeOther(f"{by}?" + urlencode({"next": wanted}))
 
 
 def safe_next(target: str) -> str:

@@ -53,10 +53,11 @@ async def token_for(request: web.Request) -> str | None:
     if "Sec-Fetch-Site" in request.headers:
         return None
     session = request[SESSION]
-    token: str | None = await session.get(CSRF_TOKEN)
+    token = await session.get(CSRF_TOKEN)
     if token is None:
-        token = secrets.token_urlsafe(32)
-        await session.set(CSRF_TOKEN, token)
+        new = secrets.token_urlsafe(32)
+        # Two pages at the same moment get one token: with `set` the form of one of them would be refused.
+        token = await session.update(CSRF_TOKEN, lambda current: current or new)
     return token
 
 
@@ -81,6 +82,6 @@ def declares_our_origin(request: web.Request) -> bool | None:
 
 async def carries_token(request: web.Request) -> bool:
     """Whether the form carries this session's token."""
-    expected: str | None = await request[SESSION].get(CSRF_TOKEN)
+    expected = await request[SESSION].get(CSRF_TOKEN)
     sent = (await forms.fields(request)).get(FIELD, "")
     return expected is not None and hmac.compare_digest(sent.encode("utf-8", "replace"), expected.encode())

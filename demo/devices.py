@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from aiohttp_spry_session import SESSION, SessionInfo
+from aiohttp_spry_session import SESSION, SessionEvent, SessionInfo
 
 from . import pages
-from .accounts import Account
-from .assets import is_asset
-from .auth import current_account, require_account
+from .auth import require_account
 from .browsers import browser_name
-from .keys import DEVICE, Device
 from .settings import MANAGER
 
-__all__ = ["limit_devices", "note_last_seen", "setup", "this_device"]
+__all__ = ["ended_by_limit", "setup", "this_device"]
 
-MAX_DEVICES = 20
-SEEN_EVERY = timedelta(minutes=1)
 ID_LENGTH = 12
+UNKNOWN = "An unknown browser"
+
+ENDED = web.RequestKey("ended", bool)
 
 
 async def show(request: web.Request) -> web.Response:
     """List the customer's sessions, the newest first."""
     account = await require_account(request)
     here = request[SESSION].handle
-    found = await request.app[MANAGER].find(account.id)
-    devices = [describe(info, here) for info in found]
-    return await pages.respond(request, "devices.html", {"account": account.id, "devices": devices})
+    manager = request.app[MANAGER]
+    devices = [describe(info, here) for info in await manager.find(account.id)]
+    data = {"account": account.id, "limit": manager.max_sessions, "devices": devices}
+    return await pages.respond(request, "devices.html", data)
 
 
 async def end(request: web.Request) -> web.Response:
@@ -48,7 +44,7 @@ async def end(request: web.Request) -> web.Response:
         await request[SESSION].destroy()
         return await pages.done(request, "You are signed out.", then="/")
     await manager.revoke(info.handle)
-    return await pages.done(request, f"{device_of(info).browser} is signed out.", then="/devices")
+    return await pages.done(request, f"{browser_of(info)} is signed out.", then="/devices")
 
 
 async def end_others(request: web.Request) -> web.Response:
@@ -59,52 +55,39 @@ async def end_others(request: web.Request) -> web.Response:
     return await pages.done(request, text, then="/devices")
 
 
-async def limit_devices(request: web.Request, account: Account) -> None:
-    """Keep an account from being signed in everywhere: past the limit the oldest sessions end."""
-    manager = request.app[MANAGER]
-    found = await manager.find(account.id)
-    # All count in the same order, this one too: several sign-ins at once must not end each other.
-    found.sort(key=lambda info: (info.created_at, info.handle), reverse=True)
-    for info in found[MAX_DEVICES:]:
-        await manager.revoke(info.handle)
+def this_device(request: web.Request) -> dict[str, str]:
+    """Return what the session should know of the browser that signs in: what to call it, and no address."""
+    return {"browser": browser_name(request.headers.get("User-Agent", ""))}
 
 
-def this_device(request: web.Request, now: datetime) -> Device:
-    """Return what to remember of the browser that sent the request."""
-    return Device(browser_name(request.headers.get("User-Agent", "")), now)
+async def note_limit(event: SessionEvent) -> None:
+    """Take note that a sign-in was one too many, and that another device paid for it."""
+    if event.reason == "limit" and event.request is not None:
+        event.request[ENDED] = True
 
 
-@web.middleware
-async def note_last_seen(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Keep a signed-in session's last use, to the minute: exact times would cost a write for every request."""
-    found = request.match_info.http_exception is None
-    if found and not is_asset(request) and await current_account(request) is not None:
-        session = request[SESSION]
-        device = await session.get(DEVICE)
-        now = datetime.now(UTC)
-        if device is None or now - device.seen_at >= SEEN_EVERY:
-            await session.set(DEVICE, this_device(request, now))
-    return await handler(request)
+def ended_by_limit(request: web.Request) -> bool:
+    """Whether the sign-in in this request ended the session of another device."""
+    return ENDED in request
 
 
-def describe(info: SessionInfo, here: str) -> dict[str, Any]:
+def describe(info: SessionInfo, here: str | None) -> dict[str, Any]:
     """Return what a customer may know of one of their sessions."""
     return {
         "id": device_id(info.handle),
-        "browser": device_of(info).browser,
-        "signed_in_at": info.created_at,
-        "seen_at": device_of(info).seen_at,
+        "browser": browser_of(info),
+        "first_used_at": info.created_at,
+        "last_used_at": info.last_used_at,
+        "authenticated_at": info.authenticated_at,
         "expires_at": info.expires_at,
         "bound_at": info.bound_at,
         "this_one": info.handle == here,
     }
 
 
-def device_of(info: SessionInfo) -> Device:
-    """Return where a session is used."""
-    return msgspec.convert(info.values.get(DEVICE.name, UNKNOWN), Device)
+def browser_of(info: SessionInfo) -> str:
+    """Return what to call the browser that a session is used in."""
+    return (info.device or {}).get("browser", UNKNOWN)
 
 
 def device_id(handle: str) -> str:
@@ -112,11 +95,9 @@ def device_id(handle: str) -> str:
     return handle[:ID_LENGTH]
 
 
-UNKNOWN = {"browser": "An unknown browser", "seen_at": "1970-01-01T00:00:00Z"}
-
-
 def setup(app: web.Application) -> None:
     """Add the routes."""
+    app[MANAGER].on_destroyed.append(note_limit)
     app.router.add_get("/devices", show)
     app.router.add_post("/devices/{id:[0-9a-f]{12}}/end", end)
     app.router.add_post("/devices/end-others", end_others)

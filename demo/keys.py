@@ -12,7 +12,6 @@ from aiohttp_spry_session import SessionKey
 __all__ = [
     "BASKET",
     "CSRF_TOKEN",
-    "DEVICE",
     "FLASHES",
     "MESSAGES",
     "PREFERENCES",
@@ -20,7 +19,6 @@ __all__ = [
     "ROTATION",
     "VISITS",
     "Currency",
-    "Device",
     "Flash",
     "Preferences",
     "RaceResult",
@@ -30,13 +28,6 @@ __all__ = [
 
 Theme = Literal["auto", "light", "dark"]
 Currency = Literal["EUR", "GBP", "USD"]
-
-
-class Device(msgspec.Struct, frozen=True):
-    """Where a signed-in session is used."""
-
-    browser: str
-    seen_at: datetime
 
 
 class Flash(msgspec.Struct, frozen=True):
@@ -67,7 +58,7 @@ class Rotation(msgspec.Struct, frozen=True):
     """The last change of the session's identifier; handles are safe to keep and to show."""
 
     before: str | None
-    after: str
+    after: str | None
     why: str
     at: datetime
 
@@ -77,7 +68,6 @@ BASKET = SessionKey("basket", dict[str, int], default={})
 PREFERENCES = SessionKey("preferences", Preferences, default=Preferences())
 FLASHES = SessionKey("flashes", list[Flash], default=[])
 CSRF_TOKEN = SessionKey("csrf_token", str)
-DEVICE = SessionKey("device", Device)
 ROTATION = SessionKey("rotation", Rotation)
 MESSAGES = SessionKey("messages", int, default=0)
 RACE = SessionKey("race", RaceResult)

@@ -122,7 +122,7 @@ class Recorder:
             entry.events.append(f"{event.name} ({event.reason}) {event.handle[:12]}")
         if event.name in ("created", "rotated"):
             entry.handle = event.handle
-        elif event.name == "destroyed" and event.reason == "destroy":
+        elif event.name == "destroyed" and event.reason in ("destroy", "bind"):
             entry.handle, entry.ended = None, True
 
 
@@ -131,10 +131,10 @@ RECORDER = web.AppKey("recorder", Recorder)
 
 def recent(request: web.Request, *, limit: int | None = SHOWN_IN_PANEL) -> list[dict[str, Any]]:
     """Return this visitor's recent requests, the newest first; the session has to be loaded."""
-    session = request[SESSION]
-    if session.created_at is None:
+    handle = request[SESSION].handle
+    if handle is None:
         return []
-    entries = request.app[RECORDER].of(session.handle)
+    entries = request.app[RECORDER].of(handle)
     return [summary(list(alike)) for _, alike in groupby(entries, key=kind)][:limit]
 
 

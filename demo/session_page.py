@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from aiohttp import web
 
 from aiohttp_spry_session import SESSION
 
 from . import pages
-from .keys import ROTATION, Rotation
+from .keys import ROTATION
+from .rotation import note_rotation
 
 __all__ = ["setup"]
 
@@ -18,13 +17,15 @@ async def show(request: web.Request) -> web.Response:
     """Show the session's properties. None of them is secret: the identifier never leaves the cookie."""
     session = request[SESSION]
     await session.load()
-    stored = session.created_at is not None
     rotation = await session.get(ROTATION)
     data = {
         "account": session.owner,
-        "handle": session.handle if stored else None,
+        "handle": session.handle,
         "created_at": session.created_at,
+        "last_used_at": session.last_used_at,
         "expires_at": session.expires_at,
+        "authenticated_at": session.authenticated_at,
+        "level": session.level,
         "keys": sorted(await session.keys()),
         "rotation": rotation,
     }
@@ -41,9 +42,9 @@ async def rotate(request: web.Request) -> web.Response:
     """Change the identifier; everything else stays."""
     session = request[SESSION]
     await session.load()
-    before = None if session.created_at is None else session.handle
+    before = session.handle
     await session.rotate()
-    await session.set(ROTATION, Rotation(before, session.handle, "rotated", datetime.now(UTC)))
+    await note_rotation(session, before, "rotated")
     return await pages.done(request, "The session has a new identifier; the old one is dead.", then="/session")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -30,6 +31,10 @@ class Settings:
     """Returns Unix seconds."""
     interval: float = 1.0
     """Seconds between two looks at the session in a stream or a WebSocket."""
+    fresh: timedelta = timedelta(minutes=1)
+    """How long a password opens the pages that ask for it again; short, so that a visitor gets to see it."""
+    max_devices: int = 5
+    """On how many devices a customer may be signed in."""
 
     @property
     def scheme(self) -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import msgspec
 from aiohttp import web
 
-from aiohttp_spry_session import SESSION, Session
+from aiohttp_spry_session import SESSION
 
 from . import forms, pages
-from .accounts import ACCOUNTS, DEMO_CREDENTIALS, Account
+from .accounts import DEMO_CREDENTIALS, Account
 from .auth import current_account, safe_next
-from .devices import limit_devices, this_device
+from .devices import ended_by_limit, this_device
 from .flash import flash
-from .keys import CSRF_TOKEN, DEVICE, ROTATION, Rotation
+from .keys import CSRF_TOKEN, Rotation
 from .negotiation import json_response, wants_json
-from .throttle import Throttle
+from .password import WRONG, check_password
+from .rotation import note_rotation
 
 __all__ = ["setup"]
 
-THROTTLE = web.AppKey("throttle", Throttle)
+KEPT = timedelta(days=30)
+KEPT_AT_MOST = timedelta(days=90)
 
 
 class Credentials(msgspec.Struct):
@@ -29,6 +31,8 @@ class Credentials(msgspec.Struct):
     name: str
     password: str
     next: str = "/"
+    keep: bool = False
+    """The box "keep me signed in"."""
 
 
 async def show(request: web.Request) -> web.Response:
@@ -42,39 +46,42 @@ async def show(request: web.Request) -> web.Response:
 async def sign_in(request: web.Request) -> web.Response:
     """Check name and password, and make the session the customer's."""
     credentials = await forms.read(request, Credentials)
-    throttle = request.app[THROTTLE]
-    # Behind a proxy `remote` is the proxy's address, unless a middleware that trusts it puts the client's there.
-    key = (request.remote, credentials.name[:100])
-    if throttle.is_exhausted(key):
-        raise web.HTTPTooManyRequests(text="Too many wrong passwords. Please wait five minutes.")
-    account = await request.app[ACCOUNTS].verify(credentials.name, credentials.password)
+    account = await check_password(request, credentials.name, credentials.password)
     if account is None:
-        throttle.record(key)
         return await refused(request, credentials)
-    throttle.forget(key)
-    rotation = await begin_signed_in(request, account)
+    rotation = await begin_signed_in(request, account, keep=credentials.keep)
     if wants_json(request):
         return json_response({"account": account.id, "handle_before": rotation.before, "handle": rotation.after})
-    await flash(request[SESSION], f"Hello, {account.name}. Your session has a new identifier.")
+    greeting = f"Hello, {account.name}. Your session has a new identifier."
+    if ended_by_limit(request):
+        greeting += " You were signed in on too many devices, so the oldest was signed out."
+    await flash(request[SESSION], greeting)
     raise web.HTTPSeeOther(safe_next(credentials.next))
 
 
-async def begin_signed_in(request: web.Request, account: Account) -> Rotation:
-    """Give the session to an account, under a new identifier; what the visitor had chosen before stays."""
+async def begin_signed_in(request: web.Request, account: Account, *, keep: bool) -> Rotation:
+    """Give the session to an account, under a new identifier.
+
+    What the visitor had chosen before stays. What another customer had does not: ``bind`` ends their session.
+    """
     session = request[SESSION]
     await session.load()
-    if session.owner not in (None, account.id):
-        await session.destroy()  # one customer's basket is not the next one's
-    before = current_handle(session)
-    now = datetime.now(UTC)
-    await session.set(DEVICE, this_device(request, now))
+    before = session.handle if session.owner in (None, account.id) else None
     await session.remove(CSRF_TOKEN)
+    device = this_device(request)
     # An identifier that somebody knew, or planted, before the sign-in is worth nothing after it.
-    await session.bind(account.id)
-    rotation = Rotation(before, session.handle, "signed in", now)
-    await session.set(ROTATION, rotation)
-    await limit_devices(request, account)
-    return rotation
+    if keep:
+        await session.bind(
+            account.id,
+            level="password",
+            device=device,
+            expiration=KEPT,
+            max_lifetime=KEPT_AT_MOST,
+            persistent=True,
+        )
+    else:
+        await session.bind(account.id, level="password", device=device)
+    return await note_rotation(session, before, "signed in")
 
 
 async def sign_out(request: web.Request) -> web.Response:
@@ -85,28 +92,34 @@ async def sign_out(request: web.Request) -> web.Response:
 
 async def refused(request: web.Request, credentials: Credentials) -> web.Response:
     """Say that it was wrong, not what was."""
-    problem = "The name or the password is wrong."
     if wants_json(request):
-        return json_response({"error": problem}, status=401)
-    return await form(request, safe_next(credentials.next), name=credentials.name[:100], problem=problem, status=401)
+        return json_response({"error": WRONG}, status=401)
+    return await form(
+        request,
+        safe_next(credentials.next),
+        name=credentials.name[:100],
+        keep=credentials.keep,
+        problem=WRONG,
+        status=401,
+    )
 
 
 async def form(
-    request: web.Request, target: str, *, name: str = "", problem: str | None = None, status: int = 200
+    request: web.Request,
+    target: str,
+    *,
+    name: str = "",
+    keep: bool = False,
+    problem: str | None = None,
+    status: int = 200,
 ) -> web.Response:
     """Return the sign-in form."""
-    data = {"next": target, "name": name, "problem": problem}
+    data = {"next": target, "name": name, "keep": keep, "problem": problem}
     return await pages.respond(request, "sign_in.html", data, status=status, demo_credentials=DEMO_CREDENTIALS)
-
-
-def current_handle(session: Session) -> str | None:
-    """Return the handle of the session that the visitor came with."""
-    return None if session.created_at is None else session.handle
 
 
 def setup(app: web.Application) -> None:
     """Add the routes."""
-    app[THROTTLE] = Throttle()
     app.router.add_get("/sign-in", show)
     app.router.add_post("/sign-in", sign_in)
     app.router.add_post("/sign-out", sign_out)

@@ -20,10 +20,13 @@ myst_heading_anchors = 3
 # Nothing is fetched while building, so names of other projects are no links, and no warnings either.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(abc|aiohttp|aiosignal|asyncpg|collections|contextlib|datetime|enum|os|redis|typing|types)\..*"),
-    (r"py:.*", r"(web|aioredis)\..*"),
+    (
+        r"py:.*",
+        r"(abc|aiohttp|aiosignal|asyncpg|collections|contextlib|datetime|enum|os|redis|typing|types)\..*",
+    ),
+    (r"py:.*", r"(web|aioredis|msgspec)\..*"),
     (r"py:.*", r"[A-Za-z]+"),
-    (r"py:.*", r"aiohttp_spry_session\..*\.(T|D|R|S|V|Q_co|TypedKey)"),
+    (r"py:.*", r"aiohttp_spry_session\..*\.(T|D|R|S|V|H|Q_co|TypedKey)"),
 ]
 
 autodoc_member_order = "bysource"

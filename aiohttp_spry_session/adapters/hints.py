@@ -9,7 +9,7 @@ from contextvars import Context
 
 from ..events import logger
 
-__all__ = ["Hints", "closing"]
+__all__ = ["Hints", "closing", "merged"]
 
 _MOST = 20_000
 """How many hints wait for one who listens; what is more becomes "look at everything again"."""
@@ -130,3 +130,38 @@ async def closing(hints: AsyncIterator[str | None]) -> AsyncIterator[AsyncIterat
         close = getattr(hints, "aclose", None)
         if close is not None:
             await close()
+
+
+async def merged(*sources: AsyncIterator[str | None]) -> AsyncGenerator[str | None, None]:
+    """Yield what any of them yields, for an adapter over several stores; it ends, or fails, with the first that does.
+
+    ``None`` comes first once all of them are listened to.
+    """
+    listener = _Listener()
+    waiting_for = set(range(len(sources)))
+
+    async def listen(number: int, source: AsyncIterator[str | None]) -> None:
+        try:
+            async with closing(source) as hints:
+                async for hint in hints:
+                    if hint is None:
+                        waiting_for.discard(number)
+                    if not waiting_for:
+                        listener.put(hint)
+        finally:
+            listener.end()
+
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(listen(*numbered), context=Context()) for numbered in enumerate(sources)]
+    try:
+        while hints := await listener.take():
+            for hint in hints:
+                yield hint
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

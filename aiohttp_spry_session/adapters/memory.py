@@ -27,7 +27,7 @@ class MemorySessionAdapter(SessionAdapter):
     """Keeps sessions in this process: for development, tests, and a single process whose sessions may go with it.
 
     It stores the same bytes as every other adapter. Expired sessions leave by themselves: a few with each new one, and
-    all of them whenever :meth:`purge` runs. It needs no opening, and closing it changes nothing.
+    all of them whenever :meth:`purge` runs. It needs no opening, and closing it ends nothing but its hints.
 
     :param expiration: ``timedelta`` or seconds from start or renewal to the end; ``None``: never.
     :param max_sessions: how many records may be held; ``None``: no limit. What a rotation leaves behind for a minute
@@ -173,6 +173,9 @@ class MemorySessionAdapter(SessionAdapter):
                 if looked_at % _STEP == 0:
                     await asyncio.sleep(0)
         return purged
+
+    async def close(self) -> None:
+        await self._hints.close()
 
     def __len__(self) -> int:
         """How many records are held, retired and not yet purged ones included."""

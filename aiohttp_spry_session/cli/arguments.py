@@ -13,7 +13,7 @@ from .errors import UsageError
 
 __all__ = ["COMMANDS", "read_arguments"]
 
-COMMANDS = ("count", "list", "show", "revoke", "purge", "check", "copy", "schema")
+COMMANDS = ("count", "list", "show", "revoke", "purge", "check", "copy", "schema", "keygen")
 
 _WITHOUT_STORE = "name the store: spry-session URL COMMAND, or the variable SPRY_SESSION_STORE"
 
@@ -41,7 +41,7 @@ def read_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         store = rest.pop(0)
     options = _parser().parse_args(rest)
     options.store = store
-    if store is None and options.command != "schema":
+    if store is None and options.command not in ("schema", "keygen"):
         raise UsageError(_WITHOUT_STORE)
     if options.command == "revoke" and bool(options.handles) + bool(options.owner is not None) + options.all != 1:
         raise UsageError("revoke needs handles, or --owner OWNER, or --all: one of these")
@@ -90,4 +90,5 @@ def _parser() -> _Parser:
     schema.add_argument("--table", default="sessions", help="the table's name (default: %(default)s)")
     schema.add_argument("--schema", help="the namespace that it is in (default: what search_path says)")
     schema.add_argument("--since", type=int, default=0, help="the version that is there (default: 0, no table)")
+    add("keygen", "print a new key for sealed records, 256 random bits as base64 text; it is stored nowhere")
     return parser

@@ -45,6 +45,9 @@ async def carry_out(options: argparse.Namespace, output: Output, environment: Ma
     if options.command == "schema":
         _schema(options, output)
         return
+    if options.command == "keygen":
+        _keygen(output)
+        return
     if options.command == "copy":
         await _copy(options, output)
         return
@@ -131,6 +134,15 @@ def _schema(options: argparse.Namespace, output: Output) -> None:
     except ValueError as error:
         raise UsageError(str(error)) from None
     output.result(sql.rstrip("\n"), sql=sql)
+
+
+def _keygen(output: Output) -> None:
+    try:
+        from ..adapters.sealed import generate_key
+    except ImportError as error:
+        raise CommandError(str(error)) from error
+    key = generate_key()
+    output.result(key, key=key)
 
 
 def _quoted(handle: str) -> str:

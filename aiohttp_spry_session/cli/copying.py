@@ -6,15 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
+from ..adapters.migrating.marks import moving_record
 from ..record import SessionRecord
 from ..store.guard import GuardedStore
 
 __all__ = ["copy"]
 
 _TOGETHER = 500
-
-_MOVING = b"\xc1moving\x01"
-"""Begins what stands in the old store for a session that a ``MigratingAdapter`` is moving at this moment."""
 
 
 async def copy(source: GuardedStore, target: GuardedStore, progress: Callable[[int], object]) -> Counter[str]:
@@ -37,10 +35,9 @@ async def copy(source: GuardedStore, target: GuardedStore, progress: Callable[[i
         progress(len(part))
         part.clear()
 
-    async for found in source.scan():
-        if found[1].payload.startswith(_MOVING):
-            continue
-        part.append(found)
+    async for handle, record in source.scan():
+        # Of one that a site is about to move it is the record inside that is copied.
+        part.append((handle, moving_record(record) or record))
         if len(part) == _TOGETHER:
             await flush()
     await flush()

@@ -68,8 +68,7 @@ class DeviceBinding:
             exclude=exclude,
             algorithms=algorithms,
         )
-        self.on_device_bound: Signal[SessionEvent] = Signal(self)
-        """A session was bound to a device: its browser registered a key."""
+        self._on_device_bound: Signal[SessionEvent] = Signal(self)
         cookies = requests_of(manager).cookies.named(self.options.cookie)
         self.visits = Visits(self.options, cookies, clock=manager.clock)
         self.endpoints = Endpoints(
@@ -80,6 +79,11 @@ class DeviceBinding:
             tell=self._tell,
             clock=manager.clock,
         )
+
+    @property
+    def on_device_bound(self) -> Signal[SessionEvent]:
+        """A session was bound to a device: its browser registered a key."""
+        return self._on_device_bound
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ from ..record import SessionRecord
 from ..store.guard import GuardedStore
 from ..store.trails import Trails
 from .landing import Landing
-from .limit import SessionLimit
+from .limit import Before, SessionLimit
 from .plan import Change, next_move, next_step, start
 from .state import SessionState
 from .status import ABSENT, RETIRED, LostError, News, Status
@@ -111,30 +111,39 @@ class Lifecycle:
             await self._bind(state, owner, facts)
             return
         before = await self._limit.before(state, owner)
-        went_on = await self._bind(state, owner, facts)
+        begun = await self._bind(state, owner, facts)
         if not self._limit.refuses:
             await self._limit.end_oldest(state, owner)
             return
-        give_up = self._limit.giving_up(before, went_on=went_on)
         try:
-            refused = await self._limit.is_one_too_many(owner, before, went_on=went_on)
+            refused = await self._limit.is_one_too_many(owner, before, went_on=begun is None)
         except BaseException:
-            await self._give_up(state, give_up)  # nobody knows whether it is one too many
+            await self._give_up(state, before, begun)  # nobody knows whether it is one too many
             raise
         if refused:
-            await self._give_up(state, give_up)
+            await self._give_up(state, before, begun)
             raise TooManySessionsError(self._limit.most)
 
-    async def _give_up(self, state: SessionState, change: Change) -> None:
-        """Let the session go on without its owner; where that fails nobody is given its identifier."""
+    async def _give_up(self, state: SessionState, before: Before, begun: Status | None) -> None:
+        """Let the session go on without its owner, or end the one that was begun for it.
+
+        Where that fails nobody is given its identifier.
+        """
         try:
-            await self._move(state, "limit", change=change)
+            if begun is None:
+                await self._move(state, "limit", change=before.restore)
+            else:
+                # (promise 5) Its cookie could replace that of another request, which was let in.
+                await self._end_all(state, reason="limit", handles=() if state.place is None else (state.place.handle,))
+                state.leave(begun, values=True)
+                state.dirty = True
+                await self.prepare_identifier(state)
         except BaseException:
             state.leave(Status.ENDED, values=False)
             raise
 
-    async def _bind(self, state: SessionState, owner: str, facts: Facts) -> bool:
-        """Bind the session that there is, or end it and begin one; return whether it goes on."""
+    async def _bind(self, state: SessionState, owner: str, facts: Facts) -> Status | None:
+        """Bind the session that there is: ``None``; or begin one, and return what was true before that."""
 
         def change(record: SessionRecord, _: Facts, now: float) -> tuple[SessionRecord, Facts]:
             end = self._policy.end(now, now, facts)
@@ -150,15 +159,14 @@ class Lifecycle:
             except LostError as lost:
                 await self._let_go(state, lost, owner)
             else:
-                return True
+                return None
         elif state.status is ABSENT and state.known:
             # (promise 4) Several live ones were presented, and none is used: nobody stays caught between two cookies.
             await self._end_all(state, reason="bind")
             state.known = ()
         elif state.status is Status.ENDED:
             state.leave(Status.ENDED, values=False)
-        await self._begin_anew(state, owner, "bind", facts)
-        return False
+        return await self._begin_anew(state, owner, "bind", facts)
 
     async def _let_go(self, state: SessionState, lost: LostError, owner: str) -> None:
         """Let go of a session that was lost while it was to be bound.
@@ -174,13 +182,13 @@ class Lifecycle:
             state.lost(lost.reason)
         state.leave(RETIRED if lost.reason == "rotated" else Status.ENDED, values=values)
 
-    async def _end_all(self, state: SessionState, *, reason: str) -> None:
-        for handle in dict.fromkeys(state.handles):
+    async def _end_all(self, state: SessionState, *, reason: str, handles: Sequence[str] | None = None) -> None:
+        for handle in dict.fromkeys(state.handles if handles is None else handles):
             ended = await self._trails.end(handle)
             if ended is not None:
                 state.news.append(News("destroyed", ended.handle, ended.owner, reason))
 
-    async def _begin_anew(self, state: SessionState, owner: str | None, reason: str, facts: Facts) -> None:
+    async def _begin_anew(self, state: SessionState, owner: str | None, reason: str, facts: Facts) -> Status:
         arrived, state.status = state.status, ABSENT
         try:
             if state.cookie.spare is None:
@@ -191,6 +199,7 @@ class Lifecycle:
         finally:
             if state.status is ABSENT:  # it failed, and a plain write must not start what this did not (promise 5)
                 state.status = arrived
+        return arrived
 
     async def prepare_identifier(self, state: SessionState) -> None:
         """Have the identifier of a session that may be started, where a generator has to be awaited for it."""

@@ -8,12 +8,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ..exceptions import TooManySessionsError
-from ..facts import NO_FACTS, Facts
+from ..facts import Facts
 from ..policy import Policy
 from ..record import SessionRecord
 from ..store.guard import GuardedStore
 from ..store.trails import Trails
-from .plan import Change
 from .state import SessionState
 from .status import LostError, News
 
@@ -27,6 +26,11 @@ class Before(NamedTuple):
     facts: Facts
     counted: bool
     """Whether it was one of the owner's."""
+
+    def restore(self, record: SessionRecord, facts: Facts, now: float) -> tuple[SessionRecord, Facts]:
+        """Return the session without an owner again, with the times and facts that it had."""
+        before = record if self.record is None else self.record
+        return replace(record, owner=None, created_at=before.created_at, expires_at=before.expires_at), self.facts
 
 
 class SessionLimit:
@@ -58,17 +62,6 @@ class SessionLimit:
         :param went_on: whether the session from before was bound; else one was begun, and that counts in any case.
         """
         return not (before.counted and went_on) and await self._count(owner) > self.most
-
-    def giving_up(self, before: Before, *, went_on: bool) -> Change:
-        """Return what makes of a bound session one without an owner again, with the times that it had."""
-
-        def change(record: SessionRecord, _: Facts, now: float) -> tuple[SessionRecord, Facts]:
-            kept = before.record if went_on else None
-            if kept is None:
-                return replace(record, owner=None, expires_at=self._policy.end(record.created_at, now)), NO_FACTS
-            return replace(record, owner=None, created_at=kept.created_at, expires_at=kept.expires_at), before.facts
-
-        return change
 
     async def end_oldest(self, state: SessionState, owner: str) -> None:
         """End what is too many after a ``bind``.

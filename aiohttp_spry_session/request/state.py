@@ -7,7 +7,7 @@ are told what came of that. The driver does the rest. ::
     UNLOADED --arrive--> LIVE | ABSENT | RETIRED
     ABSENT   --landed(Create)--> LIVE
     RETIRED  --renew--> ABSENT, to be started;  --begin_anew, landed(Create)--> LIVE
-    LIVE     --landed(Update | Extend | Move), refreshed--> LIVE;  --lost--> ENDED
+    LIVE     --landed(Update | Extend | Move), refreshed--> LIVE;  --lost--> ENDED;  --refuse--> ENDED
     any      --ended (a destroy)--> ABSENT
 
 Values are opaque bytes; :mod:`..session` encodes them.

@@ -22,7 +22,7 @@ class Status(Enum):
     RETIRED = auto()
     """The client presented a rotated-away identifier: reads are empty, and a plain write starts nothing."""
     ENDED = auto()
-    """It ended while this request used it."""
+    """It ended while this request used it, or this request may not have it."""
 
 
 class CookieAction(Enum):

@@ -36,11 +36,8 @@ async def sign_in(request: web.Request) -> web.Response:
     name, password = str(form.get("name", "")), str(form.get("password", ""))
     if not await check_password(name, password):
         raise web.HTTPForbidden(text="wrong name or password\n")
-    session = get_session(request)
-    if session.owner not in (None, name):
-        await session.destroy(regenerate=False)  # somebody else's: their values are not for this user
-    await session.bind(name)
-    await session.set("browser", request.headers.get("User-Agent", "unknown")[:120])
+    agent = "".join(filter(str.isprintable, request.headers.get("User-Agent", "unknown")))
+    await get_session(request).bind(name, device={"browser": agent[:120]})
     raise web.HTTPSeeOther("/")
 
 
@@ -56,8 +53,8 @@ async def devices(request: web.Request) -> web.Response:
     lines = []
     for info in await manager.find(session.owner):
         mark = "this one" if info.handle == session.handle else info.handle
-        browser = info.values.get("browser", "unknown")
-        lines.append(f"{info.created_at:%Y-%m-%d %H:%M} {browser}: {mark}\n")
+        browser = (info.device or {}).get("browser", "unknown")
+        lines.append(f"{info.last_used_at:%Y-%m-%d %H:%M} {browser}: {mark}\n")
     return web.Response(text="".join(lines))
 
 

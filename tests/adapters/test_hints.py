@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from aiohttp_spry_session.adapters import hints as hints_module
-from aiohttp_spry_session.adapters.hints import Hints, closing
+from aiohttp_spry_session.adapters.hints import Hints, closing, merged
 
 
 async def next_of(iterator):
@@ -180,3 +180,49 @@ async def test_closing_takes_whatever_iterates(has_close):
     async with closing(Closable() if has_close else Iterator()) as iterator:
         assert await next_of(iterator) == "the end"
     assert closed == [True] * has_close
+
+
+async def test_merged_hints_are_those_of_both():
+    """``None`` comes when both are listened to, and after that whatever comes from either."""
+    first, second = Source(), Source()
+    async with closing(merged(first.hints.listen(), second.hints.listen())) as hints:
+        waiting = asyncio.create_task(anext(hints))
+        first.go.set()
+        await asyncio.sleep(0.001)
+        first.hints.tell("too early")
+        await asyncio.sleep(0.001)
+        assert not waiting.done()
+        second.go.set()
+        assert await waiting is None
+        first.hints.tell("a")
+        assert await next_of(hints) == "a"
+        second.hints.tell("b")
+        assert await next_of(hints) == "b"
+        first.hints.connected()
+        assert await next_of(hints) is None
+    assert (first.running, second.running) == (0, 0)
+
+
+async def test_merged_hints_end_with_the_first():
+    """What is told by the other one alone would promise too much."""
+    first, second = Source(), Source()
+    for source in (first, second):
+        source.go.set()
+    async with closing(merged(first.hints.listen(), second.hints.listen())) as hints:
+        assert await next_of(hints) is None
+        second.end.set()
+        assert await next_of(hints) == "the end"
+    assert (first.running, second.running) == (0, 0)
+
+
+async def test_merged_hints_fail_with_the_first():
+    """Whoever listens learns why."""
+
+    async def failing():
+        yield None
+        raise LookupError("no way")
+
+    async with closing(merged(Hints().listen(), failing())) as hints:
+        assert await next_of(hints) is None
+        with pytest.raises(LookupError, match="no way"):
+            await next_of(hints)

@@ -13,7 +13,9 @@ from aiohttp_spry_session import AdapterError, MemorySessionAdapter, SessionAdap
 from aiohttp_spry_session.adapters.migrating import MigratingAdapter
 from aiohttp_spry_session.adapters.migrating.marks import grave_of, husk, is_husk, is_moved, moved, moving, seen
 from aiohttp_spry_session.adapters.wrapping import WrappingAdapter
+from aiohttp_spry_session.cli.copying import copy
 from aiohttp_spry_session.record import retire
+from aiohttp_spry_session.store.guard import GuardedStore
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
 
 from ..minimal import MinimalAdapter
@@ -147,6 +149,10 @@ async def test_a_move_that_was_cut_short(stores: Stores, record: SessionRecord, 
     await stores.adapter.update("a", replace(record, version=4, owner="bob"))
     assert not await stores.adapter.find("ada")
     assert set(await stores.adapter.find("bob")) == {"a"}
+    live = replace(record, version=5, owner="bob")
+    assert await stores.adapter.rotate("a", "b", live, retire(live, "b", now=clock()))
+    assert dict([pair async for pair in stores.adapter.scan()]) == {"b": live}
+    assert await stores.adapter.destroy("b")
     assert await stores.adapter.destroy("a")
     assert not await stores.adapter.find("ada")
     assert [pair async for pair in stores.adapter.scan()] == []
@@ -215,6 +221,23 @@ async def test_everything_has_moved(stores: Stores, record: SessionRecord, caplo
     assert caplog.messages == ["every session has moved: the old store holds none any more"]
 
 
+async def test_a_copy_beside_a_site_that_moves(stores: Stores, record: SessionRecord, clock: FakeClock) -> None:
+    """What the command line copies is what the site would move, on its way too; the rest is then marked as moved."""
+    sessions = {handle: replace(record, payload=handle.encode()) for handle in ("there", "under way", "at the end")}
+    for handle, session in sessions.items():
+        await stores.old.create(handle, session)
+    for handle in ("under way", "at the end"):
+        await stores.old.update(handle, moving(sessions[handle]))
+    await stores.new.create("at the end", sessions["at the end"])
+    done = await copy(GuardedStore(stores.old, clock, None), GuardedStore(stores.new, clock, None), lambda number: None)
+    assert done == {"copied": 2, "kept": 1, "replaced": 0}
+    assert dict([pair async for pair in stores.new.scan()]) == sessions
+    assert await stores.adapter.move_all() == 3
+    assert await stores.old.count() == 0
+    assert await stores.adapter.destroy("there")
+    assert dict([pair async for pair in stores.adapter.scan()]).keys() == {"under way", "at the end"}
+
+
 async def test_a_process_that_does_not_move_says_nothing(stores: Stores, caplog: Any) -> None:
     """Nor one whose old store cannot count."""
     await stores.adapter_that_stays().purge()
@@ -258,6 +281,11 @@ async def test_a_session_that_moves_while_it_is_looked_for(stores: Stores, recor
 
     new, old = stores.new.adapter, stores.old.adapter
     assert dict(await MigratingAdapter(new, Meanwhile(old)).find("ada")) == {"a": record}
+    await stores.old.create("c", record)
+    await stores.new.destroy("a")
+    await stores.old.destroy("a")
+    await stores.old.create("a", record)
+    assert set(await MigratingAdapter(Meanwhile(new), old).find("ada")) == {"a", "c"}
     await stores.old.create("b", record)
     await stores.new.destroy("a")
     await stores.old.destroy("a")
@@ -285,6 +313,22 @@ async def test_others_move_it_meanwhile(stores: Stores, record: SessionRecord, s
     else:
         assert await adapter.destroy("a") is True
         assert await stores.adapter.load("a") is None
+
+
+async def test_a_handle_that_is_free_again_at_once(stores: Stores, record: SessionRecord) -> None:
+    """What was in the way of a new record has expired when it is looked at: it is tried again."""
+
+    class Late(WrappingAdapter):
+        refused = False
+
+        async def create(self, handle: str, record: SessionRecord) -> bool:
+            if not self.refused:
+                self.refused = True
+                return False
+            return await super().create(handle, record)
+
+    assert await MigratingAdapter(Late(stores.new), stores.old).create("a", record) is True
+    assert await stores.new.load("a") == record
 
 
 def test_a_store_with_itself_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -49,6 +50,17 @@ async def test_every_method_is_passed_on(name: str) -> None:
     arguments = list(inspect.signature(getattr(SessionAdapter, name)).parameters)[1:]
     answer = getattr(WrappingAdapter(Telling()), name)(*arguments)
     assert (await answer if inspect.isawaitable(answer) else answer) == (name, tuple(arguments))
+
+
+async def test_hints_are_passed_on() -> None:
+    """Where the adapter behind gives any."""
+
+    class Hinting(MemorySessionAdapter):
+        async def hints(self) -> AsyncIterator[str | None]:
+            yield "a"
+            yield None
+
+    assert [hint async for hint in WrappingAdapter(Hinting()).hints()] == ["a", None]
 
 
 def test_what_it_says_of_itself_is_the_inner_ones() -> None:

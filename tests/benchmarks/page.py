@@ -47,10 +47,10 @@ and one write (besides commit points); with `lazy=True` an untouched request mak
 make bench
 ```
 
-It takes about twenty minutes, on a machine with two cores that should have nothing else to do. It starts what
-servers it finds installed (Redis, PostgreSQL), writes `bench-results/`, and draws this page and its plots
-from that. `make bench BENCH_ARGS="whole --only 'bare,memory-*' --rounds 3"` measures a part; `python -m
-tests.benchmarks --help` says what else there is.
+It takes about forty minutes, on a machine with two cores that should have nothing else to do. It starts what
+servers it finds installed (Redis, PostgreSQL), fetches the peers on node from npm where there is node, writes
+`bench-results/`, and draws this page and its plots from that. `make bench BENCH_ARGS="whole --only 'bare,memory-*'
+--rounds 3"` measures a part; `python -m tests.benchmarks --help` says what else there is.
 """
 
 _WHOLE = """

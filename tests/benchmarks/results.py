@@ -15,7 +15,10 @@ from typing import Any
 
 DIRECTORY = Path("bench-results")
 
-_LIBRARIES = ("aiohttp", "aiosqlite", "msgspec", "redis", "asyncpg", "uvloop", "aiohttp-session", "cryptography")
+_LIBRARIES = (
+    *("aiohttp", "aiosqlite", "msgspec", "redis", "asyncpg", "uvloop", "aiohttp-session", "cryptography"),
+    *("starlette", "starsessions", "uvicorn", "httptools", "django", "gunicorn"),
+)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from aiohttp_spry_session.cohort import ALONE
@@ -56,7 +57,7 @@ The server is on one core, the load and the stores' servers on the other. Starle
 asyncio, Django on gunicorn with one process of four threads, Express and Fastify on node, all as they come. Processor
 time is that of all the server's threads; what Redis or PostgreSQL spend themselves is not in it.{disturbed}
 
-{table}
+{table}{on_node}
 The bench cannot fetch scs, for Go, so its figures are not from this run: measured by hand, on Go 1.19 and one
 processor, with its store in memory, in a single run of 3 slices of 2 s, a read kept 0.26 of the throughput of its own
 bare server and a write 0.22, at 22 and 28 microseconds a session. That server is so fast that a session weighs much,
@@ -89,7 +90,13 @@ def peers_section(found: dict[str, Any]) -> str:
         sessions=found["sessions"],
         table=table(head, peers.rows(found)),
         disturbed=_disturbed(found),
+        on_node=_on_node(found),
     )
+
+
+def _on_node(found: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found["on_node"].items())
+    return f"\n{textwrap.fill(f'On node: {versions}.', 118, break_on_hyphens=False)}\n" if versions else ""
 
 
 def _disturbed(found: dict[str, Any]) -> str:

@@ -182,10 +182,12 @@ async def _crowd(url: str, sockets: int, *, watched: bool) -> dict[str, Any]:
         }
         if watched:
             started = time.monotonic()
+            used = (await ask("/usage"))["cpu"]
             revoked = await ask("/revoke")
             closed = await asyncio.wait_for(asyncio.gather(*(one.closed for one in clients)), 60)
             found |= {
                 "revoked": revoked["ended"],
+                "processor seconds": (await ask("/usage"))["cpu"] - used,
                 "revoke seconds": revoked["seconds"],
                 "first closed after": min(closed) - started,
                 "last closed after": max(closed) - started,

@@ -227,6 +227,18 @@ async def test_the_fixture_needs_a_binding(device_client: MakeDeviceClient, cloc
         await device_client(bound_app(clock, bound=False), owner="ada")
 
 
+async def test_the_fixture_among_several_bindings(device_client: MakeDeviceClient, clock: FakeClock) -> None:
+    """The key says which sessions are meant."""
+    app = web.Application()
+    for name in ("staff", "shop"):
+        manager = SessionManager(name=name, secure=True, clock=clock)
+        setup(app, manager, key=name)
+        dbsc.setup(app, dbsc.DeviceBinding(manager, path=f"/.{name}"))
+    device, _ = await device_client(app, owner="ada", key="shop")
+    assert device.session is not None
+    assert device.session.identifier == "shop-bound"
+
+
 async def test_signing_in_without_values(aiohttp_client: Any, clock: FakeClock) -> None:
     """An owner is enough."""
     device = SoftwareDevice(await aiohttp_client(bound_app(clock)), clock=clock)

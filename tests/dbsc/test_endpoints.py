@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, web
+from msgspec.structs import replace
 
 from aiohttp_spry_session import SessionEvent, get_session
 from aiohttp_spry_session.identifiers import handle_of
+from aiohttp_spry_session.manager import requests_of
 from aiohttp_spry_session.testing.dbsc import SoftwareDevice, SoftwareKey
 
 from ..support import COOKIE, Barrier, WatchedAdapter
@@ -428,3 +430,49 @@ async def test_a_session_of_another_owner(make_site: MakeSite) -> None:
     site.clock.advance(20)
     assert await (await device.get("/who")).json() == "bob"
     assert await (await device.get("/")).json() == ["bob", "bound"]
+
+
+async def damage(site: Site, device: SoftwareDevice, binding: bytes | None) -> None:
+    """Store something else as the binding of the browser's session."""
+    driver = requests_of(site.manager).driver
+    state = driver.begin([cookies_of(device)[COOKIE]])
+    await driver.look_up(state)
+    await driver.amend(state, lambda facts: replace(facts, binding=binding))
+
+
+async def test_a_binding_that_cannot_be_read(site: Site) -> None:
+    """Nobody has the session any more, but for ending it; its device session ends as well."""
+    device, challenge = await offered(site)
+    proof = SoftwareKey().prove(challenge, registering=True)
+    bound = await site.signed_in()
+    for each in (device, bound):
+        await damage(site, each, b"\xc1")
+        assert await (await each.get("/")).json() == [None, "unproven"]
+    assert (await send(device, REGISTER, proof)).status == 403
+    assert await (await send(bound, REFRESH)).json() == {"continue": False}
+    assert (await bound.get("/do/destroy_for_good")).status == 200
+    assert len(await site.manager.find("ada")) == 1
+
+
+async def test_a_binding_that_is_replaced_between_look_and_write(site: Site, store: WatchedAdapter) -> None:
+    """The proof is for one that is not there any more: 503, and the browser tries again with what it has by then."""
+    device = await site.signed_in()
+    proof = key_of(device).prove(await challenged(device))
+    barrier = Barrier(store, "update")
+    sending = asyncio.create_task(send(device, REFRESH, proof))
+    await barrier.reached.wait()
+    store.before = None
+    await damage(site, device, None)
+    barrier.go_on.set()
+    assert (await sending).status == 503
+
+
+async def test_a_session_that_rotates_within_a_grace(site: Site) -> None:
+    """The identifier before leads to it still, so that a refresh under way goes on."""
+    device = await site.signed_in()
+    proof = key_of(device).prove(await challenged(device))
+    async with device.steal() as late:
+        await device.get("/do/rotate_with_grace")
+        response = await late.post(REFRESH, headers={**ID, "Secure-Session-Response": proof})
+        assert response.status == 200
+        assert set_cookies(response.headers) == []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from yarl import URL
 
 from aiohttp_spry_session import (
@@ -18,6 +19,8 @@ from aiohttp_spry_session import (
     get_session,
     setup,
 )
+from aiohttp_spry_session.manager import requests_of
+from aiohttp_spry_session.session import companion_of
 
 from ..support import COOKIE, WatchedAdapter
 from ..support import cookies_of as set_cookies
@@ -520,3 +523,37 @@ async def test_what_a_refusal_leaves_of_a_last_use(make_site: MakeSite) -> None:
     device.skip()
     assert await (await device.get("/use")).json() == [None, None, True]
     assert await site.manager.find("ada") == [before]
+
+
+async def test_a_sign_in_with_a_damaged_binding_makes_an_offer(make_site: MakeSite) -> None:
+    """What cannot be read is replaced."""
+
+    async def spoil(request: web.Request) -> web.Response:
+        _, state = companion_of(get_session(request))
+        await requests_of(site.manager).driver.amend(state, lambda facts: replace(facts, binding=b"\xc1"))
+        await get_session(request).rotate()
+        return web.json_response(dbsc.get_device(request).state)
+
+    site = await make_site(paths={"spoil": spoil})
+    device = await site.signed_in()
+    response = await device.get("/spoil")
+    assert await response.json() == "unbound"
+    assert set_cookies(response.headers, BOUND)
+    await device.post("/sign-in")
+    site.clock.advance(20)
+    assert await (await device.get("/")).json() == ["ada", "bound"]
+
+
+async def test_two_sign_ins_in_one_request(make_site: MakeSite) -> None:
+    """The response makes the offer of the session that it leaves with."""
+
+    async def twice(request: web.Request) -> web.Response:
+        await get_session(request).bind("ada")
+        await get_session(request).bind("bob")
+        return web.Response()
+
+    site = await make_site(paths={"twice": twice})
+    device = await site.browse()
+    await device.post("/twice")
+    site.clock.advance(20)
+    assert await (await device.get("/")).json() == ["bob", "bound"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiohttp_spry_session.cookies import is_cookie_value
@@ -60,6 +60,7 @@ def test_neither_takes_the_others_place() -> None:
     assert read_challenge(make_pass(SECRET, issued=1, until=2), SECRET, "refresh", 0) is None
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_character_can_be_changed(data: st.DataObject) -> None:
     """Numbers and HMAC alike."""
@@ -73,6 +74,7 @@ def test_no_character_can_be_changed(data: st.DataObject) -> None:
         assert (read(changed) is not None) is (changed == made)
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"[0-9.]{0,40}\.[A-Za-z0-9_-]{43}", fullmatch=True))
 def test_any_text_is_none_of_ours(text: str) -> None:
     """It is refused, and raises nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import ClientResponse, CookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from aiohttp_spry_session import MemorySessionAdapter
+from aiohttp_spry_session.testing import FakeClock
 from demo.accounts import ACCOUNTS, Account, Accounts
 from demo.app import create_app
 from demo.settings import Settings
@@ -52,8 +54,8 @@ class Visitor:
     async def send(self, path: str, body: Any) -> ClientResponse:
         return await self._client.post(path, headers={**self._headers, "Accept": "application/json"}, json=body)
 
-    async def sign_in(self, name: str = "ada") -> None:
-        response = await self.send("/sign-in", {"name": name, "password": "secret"})
+    async def sign_in(self, name: str = "ada", *, keep: bool = False) -> None:
+        response = await self.send("/sign-in", {"name": name, "password": "secret", "keep": keep})
         assert response.status == 200, await response.text()
 
     async def socket(self) -> Any:
@@ -96,9 +98,15 @@ def https() -> bool:
 
 
 @pytest.fixture
-def app(adapter: WatchedAdapter, https: bool) -> web.Application:
+def clock() -> FakeClock:
+    """The clock of the sessions; the templates go by the real one, so it begins at the real time."""
+    return FakeClock(time.time())
+
+
+@pytest.fixture
+def app(adapter: WatchedAdapter, https: bool, clock: FakeClock) -> web.Application:
     """The demo, with customers whose passwords are cheap to check."""
-    app = create_app(Settings(adapter=adapter, https=https, interval=0.01))
+    app = create_app(Settings(adapter=adapter, https=https, interval=0.01, max_devices=4, clock=clock))
     app[ACCOUNTS] = Accounts({name: Account(name, name.title(), CHEAP_HASH) for name in ("ada", "grace")})
     return app
 

@@ -31,9 +31,7 @@ async def test_shows_calls_events_and_the_masked_cookie(visitor: Visitor) -> Non
     assert first["events"][0].startswith("created (started) ")
     assert sign_in["store_calls"] == {"load": 1, "rotate": 1, "find": 1, "update": 1}
     assert sign_in["events"] == [f"rotated (bind) {handle[:12]}"]
-    assert sign_in["set_cookie"] == [
-        "demo_session=•••••••• (43 characters); Max-Age=3600; Path=/; HttpOnly; SameSite=Lax"
-    ]
+    assert sign_in["set_cookie"] == ["demo_session=•••••••• (43 characters); Path=/; HttpOnly; SameSite=Lax"]
 
 
 async def test_never_shows_an_identifier(visitor: Visitor) -> None:
@@ -78,6 +76,15 @@ async def test_ends_with_the_session(visitor: Visitor) -> None:
     (only,) = await recorded(visitor)
     assert only["path"] == "/sign-out"
     assert [event.split(" (")[0] for event in only["events"]] == ["destroyed", "created"]
+
+
+async def test_the_next_customer_does_not_read_it(visitor: Visitor) -> None:
+    """Signing in over somebody else's session ends theirs, and their log with it."""
+    await visitor.sign_in("ada")
+    await visitor.get("/basket")
+    await visitor.sign_in("grace")
+    (only,) = await recorded(visitor)
+    assert [event.split(") ")[0] for event in only["events"]] == ["destroyed (bind", "created (bind"]
 
 
 async def test_a_rejected_identifier_is_an_event(visitor: Visitor, new_visitor: NewVisitor) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 
-from .conftest import NewVisitor, Visitor
+from .conftest import Crowd, NewVisitor, Visitor
 
 PAGE = {"Accept": "text/html"}
 FORM = "application/x-www-form-urlencoded"
@@ -20,6 +21,7 @@ POSTS = [
     "/preferences",
     "/session/renew",
     "/session/rotate",
+    "/confirm",
     "/devices/end-others",
     "/steal/take",
     "/steal/drop",
@@ -119,6 +121,25 @@ async def test_a_current_browser_needs_no_token(visitor: Visitor) -> None:
     response = await visitor.get("/sign-in")
     assert "csrf_token" not in await response.text()
     assert "Set-Cookie" not in response.headers
+
+
+async def test_a_confirmed_password_changes_the_token(new_visitor: NewVisitor) -> None:
+    """Whoever knew the token before the step-up cannot send a form after it."""
+    old = await new_visitor()
+    await old.sign_in()
+    token = token_in(await (await old.raw.get("/confirm", headers=PAGE)).text())
+    assert (await post(old, "/confirm", {}, csrf_token=token, password="secret")).status == 303
+    assert (await post(old, "/sign-out", {}, csrf_token=token)).status == 403
+
+
+async def test_two_pages_at_once_get_one_token(new_visitor: NewVisitor, adapter: Any) -> None:
+    """Both forms can be sent, whichever page was faster."""
+    old = await new_visitor()
+    await old.sign_in()
+    adapter.after = Crowd(2)
+    pages = await asyncio.gather(*[old.raw.get(path, headers=PAGE) for path in ("/basket", "/preferences")])
+    first, second = [token_in(await page.text()) for page in pages]
+    assert first == second
 
 
 def token_in(page: str) -> str:

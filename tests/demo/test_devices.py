@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import WSMsgType, web
 
-from aiohttp_spry_session import SessionInfo, SessionManager
+from aiohttp_spry_session.testing import FakeClock
 from demo.browsers import browser_name
-from demo.devices import MAX_DEVICES
-from demo.keys import DEVICE
 from demo.settings import MANAGER
 
 from ..support import arrive, session_of
@@ -35,9 +31,10 @@ async def devices(visitor: Visitor) -> list[dict[str, Any]]:
     return (await visitor.data("/devices"))["devices"]
 
 
-async def test_lists_both_and_marks_this_one(visitor: Visitor, phone: Visitor) -> None:
+async def test_lists_both_and_marks_this_one(visitor: Visitor, phone: Visitor, clock: FakeClock) -> None:
     """Each browser sees both, by name and the newest first, and itself marked."""
     await visitor.sign_in()
+    clock.advance(1)
     await phone.sign_in()
     for client, marks in ((visitor, [False, True]), (phone, [True, False])):
         listed = await devices(client)
@@ -109,55 +106,66 @@ async def test_needs_a_customer(visitor: Visitor, path: str) -> None:
     assert (await visitor.send(path, {})).status == 401
 
 
-async def test_limits_devices(new_visitor: NewVisitor, app: web.Application) -> None:
-    """Past the limit the oldest session ends (ASVS 7.1.2)."""
-    clients = [await new_visitor() for _ in range(MAX_DEVICES + 1)]
+async def test_limits_devices(new_visitor: NewVisitor, app: web.Application, clock: FakeClock) -> None:
+    """Past the limit the oldest session ends, and the one that signed in is told (ASVS 7.1.2)."""
+    clients = [await new_visitor() for _ in range(5)]
     for client in clients:
+        clock.advance(1)
+        page = await (await client.post("/sign-in", name="ada", password="secret", follow=True)).text()
+        assert ("so the oldest was signed out" in page) is (client is clients[4])
+    assert len(await app[MANAGER].find("ada")) == 4
+    assert [(await client.get("/devices", json=True)).status for client in clients] == [401, 200, 200, 200, 200]
+
+
+async def test_signing_in_again_ends_nobody(new_visitor: NewVisitor) -> None:
+    """A device that is one of the customer's counts once, however often it signs in."""
+    clients = [await new_visitor() for _ in range(4)]
+    for client in [*clients, *clients]:
         await client.sign_in()
-    assert len(await app[MANAGER].find("ada")) == MAX_DEVICES
-    assert (await clients[0].get("/devices", json=True)).status == 401
-    assert (await clients[-1].get("/devices", json=True)).status == 200
+    assert [(await client.get("/devices", json=True)).status for client in clients] == [200] * 4
 
 
-async def test_sign_ins_at_the_same_moment(
-    app: web.Application, new_visitor: NewVisitor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They do not end each other: of any number exactly the limit is left, however the store orders what it finds."""
-    monkeypatch.setattr("demo.devices.MAX_DEVICES", 2)
-    visitors = [await new_visitor() for _ in range(6)]
-    manager = app[MANAGER]
-    find, barrier, turns = manager.find, asyncio.Barrier(len(visitors)), itertools.count()
-
-    async def found_together(owner: str) -> list[SessionInfo]:
-        await barrier.wait()
-        infos = [replace(info, created_at=datetime(2026, 1, 1, tzinfo=UTC)) for info in await find(owner)]
-        await barrier.wait()
-        turn = next(turns)
-        return infos[turn:] + infos[:turn]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(manager, "find", found_together)
-        await asyncio.gather(*[visitor.sign_in() for visitor in visitors])
-    assert len(await manager.find("ada")) == 2
+async def test_shows_first_and_last_use(visitor: Visitor, phone: Visitor, clock: FakeClock) -> None:
+    """A device says since when and until when it was used, to the minute, and when its password was given."""
+    await phone.sign_in()
+    clock.advance(30)
+    await phone.get("/basket")
+    clock.advance(90)
+    await phone.get("/basket")
+    await visitor.sign_in()
+    (_, listed) = await devices(visitor)
+    signed_in, last_use = (datetime.fromtimestamp(clock() - ago, UTC) for ago in (120, 0))
+    assert datetime.fromisoformat(listed["first_used_at"]) == signed_in
+    assert datetime.fromisoformat(listed["last_used_at"]) == last_use
+    assert datetime.fromisoformat(listed["authenticated_at"]) == signed_in
 
 
-async def test_notes_the_last_use_only_now_and_then(visitor: Visitor, adapter: Any) -> None:
-    """Looking around writes nothing while the note is fresh."""
+async def test_keeps_no_address(visitor: Visitor, app: web.Application) -> None:
+    """What is known of a device is what to call it: neither its address nor all that it says of itself."""
+    await visitor.sign_in()
+    (info,) = await app[MANAGER].find("ada")
+    assert info.device == {"browser": "Firefox on Linux"}
+    assert "127.0.0.1" not in repr(info)
+
+
+async def test_notes_the_last_use_only_now_and_then(visitor: Visitor, adapter: Any, clock: FakeClock) -> None:
+    """Looking around writes nothing while the note is fresh, and once when it is not."""
     await visitor.sign_in()
     adapter.calls.clear()
+    clock.advance(59)
     await visitor.get("/basket")
     await visitor.get("/static/style.css")
     assert adapter.calls == ["load"]
+    clock.advance(1)
+    await visitor.get("/basket")
+    await visitor.get("/basket")
+    assert adapter.calls == ["load", "load", "update", "load"]
 
 
 async def test_a_session_of_an_older_demo_is_listed(visitor: Visitor, app: web.Application) -> None:
     """A session without a note of its browser has a name too."""
     await visitor.sign_in()
-    manager: SessionManager = app[MANAGER]
-    life = arrive(manager, ())
-    other = session_of(life)
-    await other.bind("ada")
-    assert not await other.has(DEVICE)
+    await session_of(arrive(app[MANAGER], ())).bind("ada")
     assert {device["browser"] for device in await devices(visitor)} == {"Firefox on Linux", "An unknown browser"}
 
 

@@ -17,9 +17,11 @@ from .conftest import NewVisitor, Visitor
 PAGES = [
     "/",
     "/basket",
+    "/vouchers",
     "/preferences",
     "/session",
     "/sign-in",
+    "/confirm",
     "/devices",
     "/steal",
     "/race",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,8 +12,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from aiohttp_spry_session import MemorySessionAdapter, SessionEvent, SessionManager, setup
+from aiohttp_spry_session import MemorySessionAdapter, SessionEvent, SessionManager, get_session, setup
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter, start_session
+
+from .blocks import ROOT
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -140,3 +144,41 @@ async def test_sessions_of_a_sub_application_alone() -> None:
         async with client.get("/inner/") as response:
             assert await response.text() == "new"
         assert store.calls == ["load"]
+
+
+async def test_messages_that_troubleshooting_explains() -> None:
+    """Each message in its table is one that really comes, word for word."""
+    page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([^`]+)` \|", page.partition("## Other messages")[2], re.MULTILINE)
+    said: list[str] = []
+
+    async def provoke(request: web.Request) -> web.Response:
+        session: Any = request["session"]
+        attempts: list[Callable[[], Any]] = [
+            lambda: get_session(request, "another"),
+            lambda: request["another"],
+            lambda: session["key"],
+            lambda: session.set("key", float("nan")),
+            lambda: session.get("key", type=dict),
+            lambda: session.set("text", "x" * 100),
+            lambda: session.bind(7),
+            lambda: session.bind("7", device={"agent": "\udcff"}),
+        ]
+        await session.set("key", 1)
+        for attempt in attempts:
+            with pytest.raises(Exception) as raised:  # noqa: PT011, PT012 - what it is called is on the page
+                result = attempt()
+                if inspect.isawaitable(result):
+                    await result
+            said.append(f"{type(raised.value).__name__}: {raised.value}".replace("another", "session"))
+        with pytest.warns(RuntimeWarning) as warned:
+            session.set("key", 1)
+        said.append(str(warned[0].message))
+        return web.Response()
+
+    async with client_of(SessionManager(max_bytes=50), provoke) as client:
+        assert (await client.get("/")).status == 200
+    for message in listed:
+        parts = message.split("…")
+        assert any(all(part in text for part in parts) for text in said), message
+    assert len(listed) == len(said)

@@ -72,7 +72,7 @@ async def open_device(shop: DemoProcess, browser: Browser) -> AsyncIterator[Open
     problems: list[str] = []
 
     async def open_one(**options: Any) -> Page:
-        context = await browser.new_context(base_url=shop.url, **options)
+        context = await browser.new_context(**{"base_url": shop.url, **options})
         context.set_default_timeout(TIMEOUT_MILLISECONDS)
         contexts.append(context)
         page = await context.new_page()
@@ -86,10 +86,13 @@ async def open_device(shop: DemoProcess, browser: Browser) -> AsyncIterator[Open
     assert problems == []
 
 
-async def sign_in(page: Page, *, name: str = "ada", password: str = "analytical engine", then: str = "/") -> None:
+async def sign_in(
+    page: Page, *, name: str = "ada", password: str = "analytical engine", then: str = "/", keep: bool = False
+) -> None:
     """Sign in by the form."""
     await page.goto(f"/sign-in?next={then}")
     await page.get_by_label("Name").fill(name)
     await page.get_by_label("Password").fill(password)
+    await page.get_by_label("Keep me signed in").set_checked(keep)
     await page.get_by_role("main").get_by_role("button", name="Sign in").click()
     await page.get_by_text("Hello, ").wait_for()

@@ -17,10 +17,12 @@ import pytest_asyncio
 from aiohttp import web
 
 from demo.certificates import Certificates, make_certificates
+from tests.demo.process import DemoProcess
 from tests.servers.process import absent
 
 from .bound import BoundSite
 from .conftest import ARGUMENTS, CHROMIUM, TIMEOUT_MILLISECONDS, missing_playwright
+from .conftest import sign_in as visit_as_customer
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page
@@ -65,14 +67,14 @@ async def launch(tmp_path: Path, trusting_home: Path) -> AsyncIterator[Launch]:
     async with AsyncExitStack() as stack:
         playwright = await stack.enter_async_context(async_playwright())
 
-        async def launch(site: BoundSite, *, quota: bool = False, bound: bool = True) -> BrowserContext:
+        async def launch(url: str, *, quota: bool = False, bound: bool = True) -> BrowserContext:
             features = f"--enable-features={FEATURES.format(quota=str(quota).lower())}"
             context = await playwright.chromium.launch_persistent_context(
                 tmp_path / f"profile-{len(os.listdir(tmp_path))}",
                 executable_path=CHROMIUM,
                 args=[*ARGUMENTS, features if bound else "--disable-features=DeviceBoundSessions"],
                 env={**os.environ, "HOME": str(trusting_home)},
-                base_url=site.url,
+                base_url=url,
             )
             context.set_default_timeout(TIMEOUT_MILLISECONDS)
             stack.push_async_callback(context.close)
@@ -119,7 +121,7 @@ async def curl(site: BoundSite, certificates: Certificates, cookies: list[Any]) 
 
 async def test_registration(site: BoundSite, launch: Launch) -> None:
     """A sign-in by a form, answered by a redirect, binds the session without a line in the page."""
-    page = await sign_in(await launch(site), site)
+    page = await sign_in(await launch(site.url), site)
     await page.reload()
     assert await page.locator("#device").inner_text() == "bound"
     assert await page.locator("#who").inner_text() == "ada"
@@ -127,7 +129,7 @@ async def test_registration(site: BoundSite, launch: Launch) -> None:
 
 async def test_refresh(site: BoundSite, launch: Launch) -> None:
     """The first takes two rounds; it brings a challenge along, with which the next takes one."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     for refreshes in ([403, 200], [403, 200, 200], [403, 200, 200, 200]):
         await expire(context, site)
@@ -138,7 +140,7 @@ async def test_refresh(site: BoundSite, launch: Launch) -> None:
 
 async def test_four_tabs_share_a_refresh(site: BoundSite, launch: Launch) -> None:
     """All of them wait for it, and none is signed out."""
-    context = await launch(site)
+    context = await launch(site.url)
     await sign_in(context, site)
     tabs = [await context.new_page() for _ in range(4)]
     await expire(context, site)
@@ -149,7 +151,7 @@ async def test_four_tabs_share_a_refresh(site: BoundSite, launch: Launch) -> Non
 
 async def test_stolen_cookies(site: BoundSite, launch: Launch, certificates: Certificates) -> None:
     """They work until the bound cookie ends, and then no more, while the browser goes on."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     stolen = await context.cookies()
     assert {cookie["name"] for cookie in stolen} == {"__Host-sid", "__Host-sid-bound"}
@@ -163,7 +165,7 @@ async def test_stolen_cookies(site: BoundSite, launch: Launch, certificates: Cer
 
 async def test_sign_out(site: BoundSite, launch: Launch, certificates: Certificates) -> None:
     """Both cookies go, and the browser forgets the device session at the next occasion."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     stolen = await context.cookies()
     await page.get_by_role("button", name="Sign out").click()
@@ -177,7 +179,7 @@ async def test_sign_out(site: BoundSite, launch: Launch, certificates: Certifica
 
 async def test_sign_in_again(site: BoundSite, launch: Launch) -> None:
     """The new registration replaces the device session: there is one, and it works."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     await page.get_by_role("button", name="Sign in").click()
     await site.wait_for("/.dbsc/register", count=2)
@@ -189,7 +191,7 @@ async def test_sign_in_again(site: BoundSite, launch: Launch) -> None:
 
 async def test_a_restarted_server(site: BoundSite, launch: Launch) -> None:
     """Nothing of it is kept in a process."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     await site.stop()
     await expire(context, site)
@@ -200,7 +202,7 @@ async def test_a_restarted_server(site: BoundSite, launch: Launch) -> None:
 
 async def test_without_it(site: BoundSite, launch: Launch) -> None:
     """A browser that does not know of it goes on as ever."""
-    context = await launch(site, bound=False)
+    context = await launch(site.url, bound=False)
     page = await context.new_page()
     await page.goto("/")
     await page.get_by_role("button", name="Sign in").click()
@@ -214,7 +216,7 @@ async def test_without_it(site: BoundSite, launch: Launch) -> None:
 
 async def test_a_fresh_proof(site: BoundSite, launch: Launch) -> None:
     """A form is sent, the browser proves its key at once, and the form is sent again: nobody notices."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     await page.goto("/")
     site.ahead += 60
@@ -226,7 +228,7 @@ async def test_a_fresh_proof(site: BoundSite, launch: Launch) -> None:
 
 async def test_a_link_from_another_site(site: BoundSite, launch: Launch) -> None:
     """The browser refreshes nothing for it, so the page loads itself again, once, and shows who is there."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     await expire(context, site)
     await page.goto(f"https://127.0.0.1:{site.port}/elsewhere")
@@ -240,7 +242,7 @@ async def test_a_link_from_another_site(site: BoundSite, launch: Launch) -> None
 
 async def test_excluded_paths_wait_for_nothing(site: BoundSite, launch: Launch) -> None:
     """A style sheet is no reason to prove a key."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     await expire(context, site)
     assert await read(page, "/static/ping") == "nobody"
@@ -250,7 +252,7 @@ async def test_excluded_paths_wait_for_nothing(site: BoundSite, launch: Launch) 
 
 async def test_quota(site: BoundSite, launch: Launch) -> None:
     """Past it requests go on without a proof: they see no session, and nothing of it ends."""
-    context = await launch(site, quota=True)
+    context = await launch(site.url, quota=True)
     page = await sign_in(context, site)
     answers = []
     for _ in range(8):
@@ -282,7 +284,7 @@ KEEPS = {"200, empty", "407", "500", "502", "503"}
 
 async def test_what_answers_do(site: BoundSite, launch: Launch) -> None:
     """What the documentation says of each, and what the library relies on."""
-    context = await launch(site)
+    context = await launch(site.url)
     page = await sign_in(context, site)
     kept = {}
     for number, (name, answer) in enumerate(ANSWERS.items(), 2):
@@ -298,3 +300,26 @@ async def test_what_answers_do(site: BoundSite, launch: Launch) -> None:
         await read(page)
         kept[name] = len(site.refreshes) > before
     assert {name for name, is_kept in kept.items() if is_kept} == KEEPS
+
+
+async def test_the_demo(tmp_path: Path, certificates: Certificates, launch: Launch) -> None:
+    """Over HTTPS it binds who signs in, says so on the page of devices, and shows what a copy of cookies is worth."""
+    folder = tmp_path / "shop"
+    shutil.copytree(certificates.authority.parent, folder / "demo-certificates")
+    shop = DemoProcess(folder)
+    shop.start("--https")
+    try:
+        context = await launch(f"https://localhost:{shop.port}")
+        page = await context.new_page()
+        await visit_as_customer(page, then="/devices")
+        bound = page.get_by_text("its cookies work nowhere else")
+        for _ in range(20):  # the registration is under way
+            if await bound.count():
+                break
+            await page.reload()
+        assert await bound.count() == 1
+        await page.goto("/steal")
+        await page.get_by_role("button", name="Copy my cookies").click()
+        await page.locator("[data-thief]", has_text="signed in as Ada").wait_for()
+    finally:
+        shop.kill()

@@ -13,7 +13,20 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
-PAGES = ("/", "/basket", "/preferences", "/session", "/devices", "/steal", "/race", "/stream", "/socket", "/activity")
+PAGES = (
+    "/",
+    "/basket",
+    "/vouchers",
+    "/preferences",
+    "/session",
+    "/confirm",
+    "/devices",
+    "/steal",
+    "/race",
+    "/stream",
+    "/socket",
+    "/activity",
+)
 PHONE = {"width": 320, "height": 640}
 SCROLLED = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
 BACKGROUND = "getComputedStyle(document.body).backgroundColor"

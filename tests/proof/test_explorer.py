@@ -15,11 +15,12 @@ from aiohttp_spry_session.testing.explorer.gate import Scheduler
 from ..minimal import MinimalAdapter
 
 NAMES = list(OPERATIONS)
-SINGLE = [name for name in NAMES if "," not in name and name != "destroy for good"]
+SINGLE = [name for name in NAMES if "," not in name and name not in ("destroy for good", "open socket")]
 PAIRS = list(combinations_with_replacement(NAMES, 2))
 LATER = [name for name in NAMES if OPERATIONS[name].later]
 LOST = [name for name in NAMES if OPERATIONS[name].lost]
-NEED_AN_INDEX = {"revoke owner", "revoke others"}
+LIMITED = [name for name in NAMES if OPERATIONS[name].when_full]
+NEED_AN_INDEX = {"revoke owner", "revoke others", *LIMITED}
 SETTINGS = [
     pytest.param({}, id="one process"),
     pytest.param({"processes": 2}, id="two processes"),
@@ -44,6 +45,15 @@ async def test_every_order_of_every_pair(first: str) -> None:
         assert await explorer.explore(first, second)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_open_sockets(processes: int) -> None:
+    """Whatever ends the session, and in whatever order, what depends on it ends; while it lives that stays."""
+    explorer = Explorer(MemorySessionAdapter(), processes=processes)
+    for other in NAMES:
+        assert await explorer.explore("open socket", other, limit=30)
+        await explorer.sample("open socket", other, orders=10)
+
+
 @pytest.mark.parametrize("first", LATER)
 async def test_headers_that_leave_late(first: str) -> None:
     """Whatever comes between the handler's end and its headers, no dead identifier replaces a live one."""
@@ -62,6 +72,22 @@ async def test_lost_answers(first: str, adapter: type[SessionAdapter]) -> None:
         if can_be_explored(adapter, first, second):
             assert await explorer.explore(first, second, limit=40)
             await explorer.sample(first, second, orders=10)
+
+
+@pytest.mark.parametrize("settings", [{}, {"processes": 2, "skew": 2.0}, {"max_sessions": 1}, {"max_sessions": 2}])
+@pytest.mark.parametrize("first", LIMITED)
+async def test_sign_ins_with_a_limit(first: str, settings: dict[str, object]) -> None:
+    """No owner has more sessions than allowed, nor are more ended than that takes; nobody else is disturbed."""
+    explorer = Explorer(MemorySessionAdapter(), **settings)
+    for second in LIMITED:
+        if OPERATIONS[second].when_full == OPERATIONS[first].when_full:
+            assert await explorer.explore(first, second, limit=200)
+            await explorer.sample(first, second, orders=30)
+            for third in LIMITED:
+                await explorer.sample(first, second, third, orders=10)
+    for second in ("rotate", "rotate with grace", "set", "destroy", "revoke owner", "bind", "renew, headers later"):
+        assert await explorer.explore(first, second, limit=40)
+        await explorer.sample(first, second, first, orders=10)
 
 
 @pytest.mark.parametrize("skew", [300.0, -300.0])

@@ -17,6 +17,7 @@ class Connected(MemorySessionAdapter):
 
     async def close(self):
         self.is_open = False
+        await super().close()
 
     async def count(self):
         records = map(self._get, self._records)

@@ -149,6 +149,8 @@ class CountsWithDoubles(MemorySessionAdapter):
         if current is None or current.retired or not in_order:
             return False
         self._put(handle, replace(record, version=int(float(record.version))))
+        if record.retired:
+            self._hints.tell(handle)
         return True
 
     async def renew(self, handle, expires_at):

@@ -10,6 +10,7 @@ import pytest
 from aiohttp_spry_session import MemorySessionAdapter
 from aiohttp_spry_session.record import Successor, retire
 from aiohttp_spry_session.testing import AdapterContract, FakeClock
+from aiohttp_spry_session.testing.contract import hints as hint_laws
 from aiohttp_spry_session.testing.contract import moves
 from aiohttp_spry_session.testing.contract.base import a_record, opened
 
@@ -18,6 +19,7 @@ from . import (  # noqa: F401 - add their adapters to BREAKS
     broken_fields,
     broken_finds,
     broken_ghosts,
+    broken_hints,
     broken_moves,
     broken_scans,
     broken_values,
@@ -72,6 +74,12 @@ class WithoutScan(InProcess):
 
 class WithoutPurge(InProcess):
     purges = False
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """What is not told is waited for."""
+    monkeypatch.setattr(hint_laws, "SECONDS", 0.5)
 
 
 TESTS = sorted(name for name in dir(AdapterContract) if name.startswith("test_"))

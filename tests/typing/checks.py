@@ -17,6 +17,7 @@ from aiohttp_spry_session import (
     MemorySessionAdapter,
     Session,
     SessionAdapter,
+    SessionError,
     SessionEvent,
     SessionInfo,
     SessionKey,
@@ -24,7 +25,9 @@ from aiohttp_spry_session import (
     SessionRecord,
     SQLiteSessionAdapter,
     StoreCall,
+    TooManySessionsError,
     adapter_from_url,
+    dbsc,
     generate_identifier,
     get_session,
     session_middleware,
@@ -177,6 +180,17 @@ async def life(session: Session) -> None:
     await session.rotate(grace=timedelta(seconds=30))
     await session.rotate(grace=30)
     await session.bind("user")
+    await session.bind(
+        "user",
+        level="password",
+        device={"agent": "Lynx"},
+        expiration=timedelta(days=30),
+        max_lifetime=90 * 86400,
+        persistent=True,
+    )
+    await session.bind("user", level=None, device=None, expiration=None, max_lifetime=None, persistent=False)
+    await session.confirm()
+    await session.confirm("totp")
     await session.destroy()
     await session.destroy(regenerate=False)
     await session.load()
@@ -192,12 +206,29 @@ async def socket(session: Session, request: web.Request) -> None:
         pass
 
 
-class Telling(SessionAdapter):
-    """Hints may be a generator."""
+async def hints(adapter: SessionAdapter) -> None:
+    """What ended, or that all is to be looked at."""
+    assert_type(adapter.hints(), AsyncIterator[str | None])
+    async for hint in adapter.hints():
+        assert_type(hint, str | None)
 
-    async def hints(self) -> AsyncIterator[str | None]:
-        """Tell nothing but that all is to be looked at."""
-        yield None
+
+def facts(session: Session) -> None:
+    """What is known of a session beside its values."""
+    assert_type(session.handle, str | None)
+    assert_type(session.owner, str | None)
+    assert_type(session.level, str | None)
+    assert_type(session.device, dict[str, str] | None)
+    assert_type(session.created_at, datetime | None)
+    assert_type(session.last_used_at, datetime | None)
+    assert_type(session.authenticated_at, datetime | None)
+    assert_type(session.is_fresh(timedelta(minutes=5)), bool)
+    assert_type(session.is_fresh(300, level="totp"), bool)
+
+
+def is_active(request: web.Request) -> bool:
+    """Polling keeps nobody signed in."""
+    return request.path != "/poll"
 
 
 async def asynchronous() -> str:
@@ -224,6 +255,12 @@ async def outside(manager: SessionManager, session: Session) -> None:
         found = await opened.find("user")
         assert_type(found, list[SessionInfo])
         assert_type(found[0].values, dict[str, Any])
+        assert_type(found[0].last_used_at, datetime)
+        assert_type(found[0].authenticated_at, datetime | None)
+        assert_type(found[0].level, str | None)
+        assert_type(found[0].device, dict[str, str] | None)
+        async with opened.edit(found[0].handle) as edited:
+            assert_type(edited, Session)
         assert_type(await opened.revoke(found[0].handle), bool)
         assert_type(await opened.revoke_owner("user", keep=session), int)
         assert_type(opened.sessions(), AsyncIterator[SessionInfo])
@@ -239,6 +276,14 @@ async def receiver(event: SessionEvent) -> None:
     assert_type(event.handle, str)
     assert_type(event.owner, str | None)
     assert_type(event.reason, str | None)
+    assert_type(event.previous, str | None)
+    assert_type(event.request, web.Request | None)
+
+
+def too_many(error: TooManySessionsError) -> SessionError:
+    """A refusal says how many are allowed."""
+    assert_type(error.most, int)
+    return error
 
 
 def application() -> web.Application:
@@ -250,10 +295,13 @@ def application() -> web.Application:
         same_site="Strict",
         max_lifetime=timedelta(days=1),
         timeout=None,
+        header="X-Session",
         codec=codec,
     )
     SessionManager(MemorySessionAdapter(expiration=None), identifier_generator=generate_identifier, codec=JSONCodec())
     SessionManager(adapter_from_url("memory://"))
+    SessionManager(rolling=is_active, track_use=timedelta(minutes=1), max_sessions=5, when_full="refuse")
+    SessionManager(rolling=True, track_use=60, max_sessions=None, when_full="end-oldest")
     assert_type(manager.on_created, Signal[SessionEvent])
     manager.on_rejected.append(receiver)
     app = web.Application(middlewares=[session_middleware(manager)])
@@ -308,3 +356,22 @@ def around(adapter: SessionAdapter) -> None:
     SealedAdapter(adapter, 7)  # type: ignore[arg-type]
     MigratingAdapter(adapter)  # type: ignore[call-arg]
     SessionIdentityPolicy(7)  # type: ignore[arg-type]
+
+
+@dbsc.required
+async def vault(request: web.Request) -> web.Response:
+    """A handler stays what it is."""
+    device = dbsc.get_device(request)
+    assert_type(device, dbsc.Device)
+    assert_type(device.thumbprint, str | None)
+    assert_type(device.proved_at, datetime | None)
+    assert_type(await dbsc.prove(request, within=timedelta(seconds=30)), bool)
+    return web.Response(text=device.state)
+
+
+def binding(app: web.Application, manager: SessionManager) -> None:
+    """Sessions that are bound to devices."""
+    devices = dbsc.DeviceBinding(manager, lifetime=timedelta(minutes=10), exclude=("/static",), algorithms=("ES256",))
+    assert_type(devices.on_device_bound, Signal[SessionEvent])
+    dbsc.setup(app, devices)
+    app.router.add_get("/vault", vault)

@@ -27,4 +27,14 @@ async def refused(session: Session) -> None:
     print(text, number)
     sorted(await session.get(TAGS))  # refused
     await session.bind(17)  # refused
+    await session.bind("user", "password")  # refused
+    await session.bind("user", level=2)  # refused
+    await session.bind("user", device={"port": 80})  # refused
+    await session.bind("user", expiration="30 days")  # refused
+    await session.bind("user", persistent=None)  # refused
+    await session.confirm(2)  # refused
+    session.is_fresh(None)  # refused
+    session.is_fresh(300, "totp")  # refused
     SessionManager(same_site="lax")  # refused
+    SessionManager(when_full="ignore")  # refused
+    SessionManager(rolling="yes")  # refused

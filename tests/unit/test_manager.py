@@ -401,7 +401,14 @@ async def test_waiting_for_a_turn_is_bounded(make_manager, store):
         ({"adapter": "sqlite"}, "adapter must be a SessionAdapter or None, not str"),
         *(
             ({option: 1}, f"{option} must be True or False, not 1")
-            for option in ("secure", "http_only", "partitioned", "persistent", "rolling", "autostart", "lazy")
+            for option in ("secure", "http_only", "partitioned", "persistent", "autostart", "lazy")
+        ),
+        (
+            {"rolling": 1},
+            (
+                "rolling must be True or False, or a plain function that gets the request and says whether it counts "
+                "as activity, not 1"
+            ),
         ),
     ],
     ids=repr,

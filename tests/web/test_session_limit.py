@@ -352,19 +352,25 @@ async def test_parallel_sign_ins_that_may_be_refused(make_manager, store, clock,
     assert [event.previous for event in rotated[1::2]] == [event.handle for event in rotated[::2]]
 
 
-async def test_who_began_a_session_for_it_has_a_plain_one(make_manager, store, clock):
-    """What the sign-in asked for does not hold for a visitor."""
-    manager = make_manager(max_sessions=1, when_full="refuse")
+@pytest.mark.parametrize("autostart", [False, True])
+async def test_who_began_a_session_for_it_has_none(make_manager, store, autostart):
+    """As before: what was only set is there, and starts a session of nobody's if the request goes on."""
+    manager = make_manager(max_sessions=1, when_full="refuse", autostart=autostart)
+    recorder = Recorder(manager)
     async with manager:
-        at(store, "create", 1, lambda: sign_in(manager))
-        session = session_of(arrive(manager, ()))
+        at(store, "create", 1, lambda: sign_in(make_manager()))
+        life = arrive(manager, ())
+        session = session_of(life)
+        await session.set("n", 1)
         with pytest.raises(TooManySessionsError):
-            await session.bind("ada", expiration=None, persistent=False, level="password")
-        seen = await again(manager, session.identifier)
-        assert (seen.owner, seen.level, seen.is_new) == (None, None, False)
-        assert seen.expires_at is not None
-        assert seen.expires_at.timestamp() == clock() + 1200
+            await session.bind("ada", expiration=None, level="password")
+        assert (session.handle, session.owner, session.level) == (None, None, None)
+        assert life.cookie.action.name == "KEEP"
         assert len(await living(manager)) == 1
+        assert recorder.told == [("created", "bind"), ("destroyed", "limit")]
+        await life.commit()
+        seen = await again(manager, session.identifier)
+        assert (seen.owner, await seen.get("n"), seen.is_new) == (None, 1, False)
 
 
 @pytest.mark.parametrize("meanwhile", ["rotated", "bound again", "ended"])
@@ -373,7 +379,9 @@ async def test_who_loses_their_session_meanwhile_is_one_more(make_manager, store
     manager = make_manager(max_sessions=1, when_full="refuse")
     async with manager:
         first = await sign_in(manager)
-        session = await again(manager, first.identifier)
+        life = arrive(manager, (first.identifier,))
+        session = session_of(life)
+        await session.load()
 
         async def others() -> None:
             if meanwhile == "ended":
@@ -387,7 +395,10 @@ async def test_who_loses_their_session_meanwhile_is_one_more(make_manager, store
         with pytest.raises(TooManySessionsError):
             await session.bind("ada")
         assert len(await living(manager)) == 1
-        assert (await again(manager, session.identifier)).owner is None
+        # (promise 5) Nothing replaces the cookie of the one who was faster.
+        assert (session.handle, life.cookie.action.name) == (None, "KEEP")
+        with pytest.raises(SessionEndedError):
+            session.identifier  # noqa: B018 - it raises
 
 
 async def owners(manager: SessionManager, identifiers: Sequence[str | None]) -> list[str | None]:
@@ -461,27 +472,42 @@ async def test_one_too_many_is_ended_while_it_is_given_up(make_manager, store):
     """It is gone, and its client is told."""
     manager = make_manager(max_sessions=1, when_full="refuse")
     async with manager:
-        session = session_of(arrive(manager, ()))
-        await session.set("n", 1)
-
-        async def meanwhile() -> None:
-            await manager.revoke_owner("ada")
-
-        at(store, "create", 1, lambda: sign_in(manager))
-        order = store.before
+        session = await again(manager, (await visitor(manager, n=1)).identifier)
+        rotations = 0
 
         async def before(operation: str) -> None:
-            if operation == "rotate":
+            nonlocal rotations
+            rotations += operation == "rotate"
+            if operation == "rotate" and rotations == 1:
+                await sign_in(make_manager())
+            elif rotations == 2:
                 store.work()
-                await meanwhile()
-            elif operation == "create":
-                await order(operation)
-                store.before = before
+                await manager.revoke_owner("ada")
 
         store.before = before
         with pytest.raises(SessionEndedError):
             await session.bind("ada")
         assert await living(manager) == []
+
+
+async def test_begun_session_cannot_be_ended(make_manager, store):
+    """Nobody is given its identifier."""
+    manager = make_manager(max_sessions=1, when_full="refuse")
+    async with manager:
+        life = arrive(manager, ())
+        session = session_of(life)
+        at(store, "create", 1, lambda: sign_in(make_manager()))
+        order = store.before
+
+        async def before(operation: str) -> None:
+            if operation == "create":
+                await order(operation)
+                store.fail("update")
+
+        store.before = before
+        with pytest.raises(AdapterError, match="update"):
+            await session.bind("ada")
+        assert (session.handle, life.cookie.writes) == (None, False)
 
 
 async def test_no_limit_no_look(make_manager, store):

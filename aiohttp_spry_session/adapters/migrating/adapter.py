@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from ...adapter import SessionAdapter
@@ -13,8 +12,10 @@ from ...exceptions import AdapterError
 from ...options import read_flag
 from ...record import SessionRecord
 from ...store.sharing import close_shared, open_shared
+from ..hints import merged
 from ..wrapping import WrappingAdapter, within
-from .marks import dig, grave_of, husk, is_husk, is_moved, moved, moving, moving_record, seen, tombstone
+from .marks import dig, grave_of, is_husk, is_moved, moved, moving_record, seen, tombstone
+from .places import Places
 
 __all__ = ["MigratingAdapter"]
 
@@ -44,6 +45,7 @@ class MigratingAdapter(WrappingAdapter):
         self.old = old
         """The adapter that sessions move away from."""
         self.move = read_flag("move", move)
+        self._places = Places(new, old, move=self.move)
         self._told = False
 
     @property
@@ -56,24 +58,28 @@ class MigratingAdapter(WrappingAdapter):
         self.adapter.clock = clock
         self.old.clock = clock
 
+    def hints(self) -> AsyncIterator[str | None]:
+        """As in the base class, of both stores."""
+        return merged(self.adapter.hints(), self.old.hints())
+
     def behind(self) -> tuple[SessionAdapter, ...]:
         return self.adapter, self.old
 
     async def load(self, handle: str) -> SessionRecord | None:
         found = await self.adapter.load(handle)
         if found is None:
-            place = await self._place(handle)
+            place = await self._places.place(handle)
             if place is None:
                 return None
             found = place[1]
-        return await self._seen(handle, found) if found.retired else found
+        return await self._places.seen(handle, found) if found.retired else found
 
     async def create(self, handle: str, record: SessionRecord) -> bool:
         kept = None
         with contextlib.suppress(Exception):  # an identifier is as good as never taken: that is no reason to fail
             kept = await (self.old if self.move else self.adapter).load(handle)
         if not self.move:
-            if kept is not None and await self._seen(handle, kept) is not None:
+            if kept is not None and await self._places.seen(handle, kept) is not None:
                 return False
             if await self.old.create(handle, record):
                 return True
@@ -83,7 +89,7 @@ class MigratingAdapter(WrappingAdapter):
         while not await self.adapter.create(handle, record):
             found = await self.adapter.load(handle)
             if found is not None:
-                if await self._seen(handle, found) is not None:
+                if await self._places.seen(handle, found) is not None:
                     return False
                 await self.adapter.destroy(grave_of(handle))
                 await self.adapter.destroy(handle)
@@ -92,11 +98,13 @@ class MigratingAdapter(WrappingAdapter):
     async def update(self, handle: str, record: SessionRecord) -> bool:
         if self.move and not record.retired and await self.adapter.update(handle, record):
             return True
-        while (place := await self._place(handle)) is not None:
+        while (place := await self._places.place(handle)) is not None:
             store, found = place
             if found.retired or found.version != record.version - 1:
                 break
-            stored = await self._lasting(handle, record, found) if store is self.adapter and record.retired else record
+            stored = record
+            if store is self.adapter and record.retired:
+                stored = await self._places.lasting(handle, record, found)
             # Where it is refused all the same, the session has changed, or moved: looking again tells which.
             if await store.update(handle, stored):
                 return True
@@ -108,11 +116,11 @@ class MigratingAdapter(WrappingAdapter):
         return await SessionAdapter.renew(self, handle, expires_at)
 
     async def rotate(self, old: str, new: str, record: SessionRecord, retired: SessionRecord) -> bool:
-        while (place := await self._place(old)) is not None:
+        while (place := await self._places.place(old)) is not None:
             store, found = place
-            if found.retired or found.version != record.version - 1 or await self._is_taken(new):
+            if found.retired or found.version != record.version - 1 or await self._places.is_taken(new):
                 break
-            stored = await self._lasting(old, retired, found) if store is self.adapter else retired
+            stored = await self._places.lasting(old, retired, found) if store is self.adapter else retired
             if await store.rotate(old, new, record, stored):
                 return True
         return False
@@ -132,7 +140,7 @@ class MigratingAdapter(WrappingAdapter):
                     raise
                 kept, away = found, True  # as if it had come from there
             if kept is None or (found is not None and found.retired and not is_husk(found)):
-                return await self._remove(handle, found)
+                return await self._places.remove(handle, found)
             if found is None:
                 if kept.retired and not is_moved(kept):
                     return await self.old.destroy(handle)
@@ -188,9 +196,11 @@ class MigratingAdapter(WrappingAdapter):
         :raises NotImplementedError: where the old adapter cannot list its sessions.
         """
         number = 0
-        async for handle, _ in self.old.scan():
-            place = await self._place(handle, move=True)
-            number += place is not None and place[0] is self.adapter and not place[1].retired
+        async for handle, record in self.old.scan():
+            place = await self._places.place(handle, move=True)
+            if place is not None and place[0] is self.adapter:
+                await self.old.update(handle, moved(record))  # where somebody copied it there, and left it here
+                number += not place[1].retired
         return number
 
     async def purge(self) -> int:
@@ -212,7 +222,7 @@ class MigratingAdapter(WrappingAdapter):
             for store in self.behind():
                 await open_shared(store)
                 stack.push_async_callback(close_shared, store)
-            if await self._is_one_store():
+            if await self._places.is_one_store():
                 raise AdapterError("open", "new and old are the same store: there is nowhere to move to")
             stack.pop_all()
 
@@ -220,69 +230,3 @@ class MigratingAdapter(WrappingAdapter):
         async with contextlib.AsyncExitStack() as stack:
             for store in self.behind():
                 stack.push_async_callback(close_shared, store)
-
-    async def _place(self, handle: str, *, move: bool | None = None) -> tuple[SessionAdapter, SessionRecord] | None:
-        """Return where a handle's record is now, once it has moved if it is to, and the record as it stands there."""
-        found = await self.adapter.load(handle)
-        if found is not None:
-            return self.adapter, found
-        while (kept := await self.old.load(handle)) is not None:
-            arriving = moving_record(kept)
-            if arriving is None and not kept.retired and (self.move if move is None else move):
-                mark = moving(kept)
-                try:
-                    marked = await self.old.update(handle, mark)
-                except Exception:  # noqa: BLE001 - as long as it cannot be marked, it stays
-                    logger.debug("a session could not be moved", exc_info=True)
-                    return self.old, kept
-                if not marked:
-                    continue
-                kept, arriving = mark, kept
-            if arriving is None and not is_moved(kept):
-                return self.old, kept
-            found = None
-            if arriving is not None:
-                found = arriving if await self.adapter.create(handle, arriving) else None
-                with contextlib.suppress(Exception):  # whoever finds the mark makes up for it
-                    await self.old.update(handle, moved(kept))
-            found = found or await self.adapter.load(handle)
-            return None if found is None else (self.adapter, found)
-        return None
-
-    async def _seen(self, handle: str, record: SessionRecord) -> SessionRecord | None:
-        """Return what others see of a record in the new store."""
-        visible = seen(record, self.clock())
-        if visible is None or visible is record:
-            return visible
-        return None if await self.adapter.load(grave_of(handle)) is not None else visible
-
-    async def _lasting(self, handle: str, retired: SessionRecord, live: SessionRecord) -> SessionRecord:
-        """Return what takes the place of a live record in the new store, so that no late copy of an older one can."""
-        try:
-            kept = await self.old.load(handle)
-        except Exception:  # noqa: BLE001 - nobody knows whether it came from there
-            return husk(retired, live)
-        return retired if kept is None else husk(retired, live, kept)
-
-    async def _is_taken(self, handle: str) -> bool:
-        if await self.adapter.load(handle) is not None:
-            return True
-        with contextlib.suppress(Exception):  # as in create
-            kept = await self.old.load(handle)
-            return kept is not None and not is_moved(kept)
-        return False
-
-    async def _remove(self, handle: str, found: SessionRecord | None) -> bool:
-        """Remove what no late copy can take the place of."""
-        visible = found is None or await self._seen(handle, found) is not None
-        return await self.adapter.destroy(handle) and visible
-
-    async def _is_one_store(self) -> bool:
-        handle, now = f"spry-session-probe-{secrets.token_hex(8)}", self.clock()
-        with contextlib.suppress(Exception):  # which does not answer yet
-            await self.adapter.create(handle, SessionRecord(b"", 1, now, now + 60.0, retired=True))
-            try:
-                return await self.old.load(handle) is not None
-            finally:
-                await self.adapter.destroy(handle)
-        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,6 +32,7 @@ _NOTIFY = """
 SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload
 WHERE (SELECT set_config('lock_timeout', '500ms', true)) IS NOT NULL
 """
+_connect: Callable[..., Awaitable[Any]] = asyncpg.connect
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _LEAST = 2
 
@@ -173,7 +174,7 @@ async def listener_of(pool_or_dsn: Any, timeout: float) -> AsyncIterator[Any]:
     :raises BarredError: where the pool has only one, which the sessions need.
     """
     if isinstance(pool_or_dsn, str):
-        connection = await asyncpg.connect(pool_or_dsn, timeout=timeout)
+        connection = await _connect(pool_or_dsn, timeout=timeout)
         try:
             yield connection
         finally:

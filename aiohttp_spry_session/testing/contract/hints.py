@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from msgspec.structs import replace
 
 from ...adapter import SessionAdapter
@@ -22,8 +21,6 @@ SECONDS = 10.0
 """How long a hint may take here: on a machine at work, more than the second that it should."""
 
 MANY = 300
-
-End = Callable[[SessionAdapter, FakeClock, str], Awaitable[bool]]
 
 
 async def by_destroy(adapter: SessionAdapter, clock: FakeClock, handle: str) -> bool:
@@ -42,7 +39,7 @@ async def by_rotation(adapter: SessionAdapter, clock: FakeClock, handle: str) ->
     return await rotate(adapter, handle, f"{handle}-next", a_record(clock, version=2))
 
 
-ENDS: dict[str, End] = {"destroy": by_destroy, "update": by_retiring, "rotate": by_rotation}
+ENDS = (by_destroy, by_retiring, by_rotation)
 
 
 class Listener:
@@ -62,8 +59,7 @@ class Listener:
     async def hears_the_end(self) -> None:
         """Wait until there are no more hints."""
         async with asyncio.timeout(SECONDS):
-            while self._hints is not None and await anext(self._hints, "the end") != "the end":
-                pass
+            _ = [] if self._hints is None else [hint async for hint in self._hints]
 
 
 @asynccontextmanager
@@ -83,18 +79,17 @@ async def listening(adapter: SessionAdapter) -> AsyncIterator[Listener]:
 class HintLaws(Contract):
     """Between the first ``None`` and the end of an iterator no end is missed. A hint too many is fine."""
 
-    @pytest.mark.parametrize("way", ENDS)
-    async def test_an_end_is_hinted_at(
-        self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock, way: str
+    async def test_each_end_is_hinted_at(
+        self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
     ) -> None:
-        """Wherever it happens: here, or by another adapter on the same store."""
-        for handle in ("here", "there"):
-            assert await adapter.create(handle, a_record(clock))
-        async with listening(adapter) as listener:
-            assert await ENDS[way](adapter, clock, "here")
-            await listener.hears({"here"})
-            assert await ENDS[way](other, clock, "there")
-            await listener.hears({"there"})
+        """However it comes, and wherever: here, or by another adapter on the same store."""
+        for end in ENDS:
+            for place, name in ((adapter, "here"), (other, "there")):
+                handle = f"{name} {end.__name__}"
+                assert await adapter.create(handle, a_record(clock))
+                async with listening(adapter) as listener:
+                    assert await end(place, clock, handle)
+                    await listener.hears({handle})
 
     async def test_many_ends_at_once_are_hinted_at(
         self, adapter: SessionAdapter, other: SessionAdapter, clock: FakeClock
@@ -135,8 +130,6 @@ class HintLaws(Contract):
                 async with listening(adapter) as listener:
                     assert await adapter.destroy(handle)
                     await listener.hears({handle})
-                    if not self.fails_when_closed:
-                        continue
                     await adapter.close()
                     await listener.hears_the_end()
                     await adapter.open()

@@ -26,7 +26,8 @@ class Explorer:
     The laws: no acknowledged write is lost; what has ended, was rotated away or has expired comes back nowhere; a
     rotation has exactly one successor, a logout always logs out; a response carries the cookie if, and only if, it
     must, and what it says is true when the headers leave; the browser is left logged in while the session lives, also
-    by a rotation whose answer was lost; nothing fails but with 409 where the session has ended, a ``bind`` never.
+    by a rotation whose answer was lost; nothing fails but with 409 where the session has ended, a ``bind`` never; where
+    there is a limit of sessions, none lives beyond it, no more end than that takes, and nobody else is refused.
 
     :param adapter: an open adapter with an ``expiration``, which nobody else uses meanwhile.
     :param start: how the actors meet the session. ``"live"``: all present its identifier. ``"grace"`` and

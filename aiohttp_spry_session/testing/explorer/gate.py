@@ -74,12 +74,10 @@ class Scheduler:
 
     def _forget(self, actor: str, turn: asyncio.Future[None]) -> None:
         """Take back who was cancelled at the gate."""
-        turns = self._waiting.get(actor, [])
-        if turn in turns:
-            turns.remove(turn)
-            self._moves += 1
-            if not turns:
-                del self._waiting[actor]
+        left = [other for other in self._waiting.pop(actor, []) if other is not turn]
+        if left:
+            self._waiting[actor] = left
+        self._moves += 1
 
     async def run(
         self, actors: Mapping[str, Callable[[], Awaitable[T]]], idle: Callable[[], bool] = lambda: False

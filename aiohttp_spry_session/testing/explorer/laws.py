@@ -8,6 +8,7 @@ from typing import Any
 
 from ...events import SessionEvent
 from ...identifiers import handle_of
+from ...policy import WhenFull
 from ...record import RETIRED_SECONDS
 from .gate import Call
 from .operations import CANARY, Kind, Operation, Values
@@ -63,11 +64,24 @@ class History:
     """The same, in another process, whose clock differs."""
     skew: float = 0.0
     """By how many seconds."""
+    max_sessions: int | None = None
+    """How many sessions the managers allow an owner."""
+    when_full: WhenFull = "end-oldest"
+    """What they do where that is not enough."""
 
     @property
     def rolling(self) -> bool:
         """Whether the managers renew by themselves."""
         return any(answer.operation.rolling for answer in self.answers.values())
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether anybody may have ended a session, or time has."""
+        return self.is_late or any(answer.operation.ends or answer.operation.counts for answer in self.answers.values())
+
+    def is_limited(self, answer: Answer) -> bool:
+        """Whether an actor signed in where that may be too much."""
+        return self.max_sessions is not None and answer.operation.binds
 
     @property
     def is_late(self) -> bool:
@@ -96,11 +110,12 @@ def check(history: History) -> None:
         _check_old_identifiers(history, story)
         return
     for answer in history.answers.values():
-        _check_status(answer)
+        _check_status(answer, history)
         _check_doubt(answer, history)
-        _check_acknowledged(answer, story)
+        _check_acknowledged(answer, story, history)
         _check_cookie(answer, story, history, alive.get(answer.actor, True))
         _check_rotation(answer, story)
+    _check_limit(history, story)
     _check_canary(history, story)
     _check_stored(history, story)
     _check_probes(history, story)
@@ -108,16 +123,17 @@ def check(history: History) -> None:
     _check_sockets(history, story)
 
 
-def _check_status(answer: Answer) -> None:
-    if answer.status != 200 and not (answer.status == 409 and answer.operation.atomic):
+def _check_status(answer: Answer, history: History) -> None:
+    may_fail = answer.operation.atomic or history.is_limited(answer)
+    if answer.status != 200 and not (answer.status == 409 and may_fail):
         raise BrokenLawError("no needless failure", f"{answer.actor} was answered {answer.status}")
 
 
-def _check_acknowledged(answer: Answer, story: Story) -> None:
+def _check_acknowledged(answer: Answer, story: Story, history: History) -> None:
     """What was answered with success is in the store, whole, or it was told that it is not."""
     part, operation, name = story.actors[answer.actor], answer.operation, answer.actor
     if answer.status == 409:
-        if part.landed:
+        if part.landed and not history.is_limited(answer):
             raise BrokenLawError("all or nothing", f"{name} was answered 409, and its {part.landed[-1].method} landed")
         return
     if operation.changes and not operation.ends and not part.landed and not answer.was_told():
@@ -222,6 +238,24 @@ def _check_stored(history: History, story: Story) -> None:
             raise BrokenLawError(law, f"the store holds {stored!r} under {handle}, and not {expected!r}")
 
 
+def _check_limit(history: History, story: Story) -> None:
+    """An owner has no more sessions than allowed; the oldest end, but no more of them; who is refused owns none."""
+    if history.max_sessions is None or not any(map(history.is_limited, history.answers.values())):
+        return
+    ends, most = history.when_full == "end-oldest", history.max_sessions
+    for answer in history.answers.values():
+        landed = story.actors[answer.actor].landed
+        if answer.status == 409 and history.is_limited(answer) and (landed or ends):
+            cell = story.cells[landed[-1].new or landed[-1].handle] if landed else None
+            if cell is None or (cell.live and (ends or cell.owner is not None)):
+                raise BrokenLawError("no needless failure", f"{answer.actor} was answered 409, and is signed in")
+    owned = [cell for cell in story.cells.values() if cell.live and cell.owner and cell.ends_at > history.now]
+    if len(owned) > most:
+        raise BrokenLawError("no session too many", f"the owner has {len(owned)} sessions, of {most} that are allowed")
+    if ends and len(owned) < most and not history.is_ended:
+        raise BrokenLawError("no session too few", f"the owner is left {len(owned)} sessions, of {most}")
+
+
 def _check_canary(history: History, story: Story) -> None:
     """Of a session there is exactly one, wherever it was rotated, and none once anybody has ended it.
 
@@ -238,7 +272,9 @@ def _check_canary(history: History, story: Story) -> None:
     for answer in history.answers.values():
         if answer.operation.ends and alive and not history.has_forgotten:
             raise BrokenLawError("a logout logs out", f"{answer.actor} has ended the session, and it lives")
-    ended = history.is_late or any(answer.operation.ends for answer in history.answers.values())
+    ended = history.is_late or any(
+        answer.operation.ends or history.is_limited(answer) for answer in history.answers.values()
+    )
     if not alive and not ended:
         raise BrokenLawError("no lost session", "the session is gone, and nobody ended it")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...exceptions import SessionEndedError
 from ...manager import SessionManager
+from ...policy import WhenFull
 from ...session import Session
 from .gate import Lost
 
@@ -71,6 +72,7 @@ class Operation:
     :param later: its response goes through a slow outer middleware: others come between the handler and the headers.
     :param lost: what becomes of the answer of its rotation; a second request, with both cookies, goes on from there.
     :param stays: it is there until the session ends, or all others are done.
+    :param when_full: the managers have a limit of sessions, and this happens to a sign-in that is too many for it.
     :param counts: it returns how many sessions it ended, or nothing, which the laws do not foretell.
     """
 
@@ -90,6 +92,7 @@ class Operation:
     later: bool = False
     lost: Lost = ""
     stays: bool = False
+    when_full: WhenFull | None = None
     counts: bool = False
 
 
@@ -172,6 +175,14 @@ async def _stay(session: Session, scene: Scene) -> str:
     return "open"
 
 
+async def _bind(session: Session, scene: Scene) -> None:
+    await session.bind(scene.owner)
+
+
+def _sign_in(name: str, kind: Kind, when_full: WhenFull) -> Operation:
+    return Operation(name, _bind, kind=kind, moves=True, extends=True, binds=True, when_full=when_full)
+
+
 _ALL = [
     Operation("read", _read, _apply_read, changes=False),
     Operation("set", _set, _apply_set),
@@ -196,7 +207,7 @@ _ALL = [
         moves=True,
         grace=60.0,
     ),
-    Operation("bind", lambda session, scene: session.bind(scene.owner), moves=True, extends=True, binds=True),
+    Operation("bind", _bind, moves=True, extends=True, binds=True),
     Operation("destroy", lambda session, scene: session.destroy(), ends=True),
     Operation("destroy for good", lambda session, scene: session.destroy(regenerate=False), ends=True),
     Operation("revoke", outside=lambda scene: scene.manager.revoke(scene.handle), ends=True, counts=True),
@@ -237,7 +248,7 @@ _ALL = [
     ),
     Operation(
         "bind, headers later",
-        lambda session, scene: session.bind(scene.owner),
+        _bind,
         moves=True,
         extends=True,
         binds=True,
@@ -245,6 +256,10 @@ _ALL = [
     ),
     Operation("rotate, never arrived", _rotate, _apply_read, changes=False, atomic=True, moves=True, lost="before"),
     Operation("rotate, answer lost", _rotate, _apply_read, changes=False, atomic=True, moves=True, lost="after"),
+    _sign_in("bind, the oldest end", Kind.REQUEST, "end-oldest"),
+    _sign_in("bind, or be refused", Kind.REQUEST, "refuse"),
+    _sign_in("sign in, the oldest end", Kind.FORGED, "end-oldest"),
+    _sign_in("sign in, or be refused", Kind.FORGED, "refuse"),
 ]
 
 OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}

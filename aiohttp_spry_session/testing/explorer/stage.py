@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from http.cookies import SimpleCookie
+from itertools import count
 from typing import Any, Literal
 
 from aiohttp import hdrs, web
@@ -44,6 +45,18 @@ def _application(manager: SessionManager) -> web.Application:
     app = web.Application()
     setup(app, manager)
     return app
+
+
+def _limit(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the managers' options for a limit that the session of the set-up alone does not reach, or just reaches."""
+    asked_for = {operation.when_full for operation in operations} - {None}
+    if not asked_for:
+        return {}
+    # Of sessions that began at the same moment the handles say which is the older: the same ones in each schedule.
+    options = {"identifier_generator": map("session-{}".format, count()).__next__}
+    if "refuse" in asked_for:
+        return {"max_sessions": 2, "when_full": "refuse", **options}
+    return {"max_sessions": 1, **options}
 
 
 async def _pass_by() -> None:
@@ -91,7 +104,8 @@ class Stage:
         """Let each actor do its operation, in an order that the scheduler chooses."""
         rolling = any(operation.rolling for operation in operations.values())
         self._gate = Gate(self._adapter)
-        self._managers = [self._manager(number, rolling=rolling) for number in range(self._processes)]
+        limit = _limit(operations.values())
+        self._managers = [self._manager(number, rolling=rolling, **limit) for number in range(self._processes)]
         self._apps = {manager: _application(manager) for manager in self._managers}
         self._adapter.clock = self._gate.clock = self._clock
         began = self._clock.now
@@ -133,6 +147,8 @@ class Stage:
             if self._skew
             else {},
             skew=self._skew,
+            max_sessions=self._managers[0].max_sessions,
+            when_full=self._managers[0].when_full,
         )
 
     def _prompts(self, operations: Mapping[str, Operation], curtain: asyncio.Event) -> list[Callable[[], None]]:
@@ -170,8 +186,8 @@ class Stage:
         ahead = self._skew * (actor % self._processes % 2)
         return self._clock if not ahead else lambda: self._clock.now + ahead
 
-    def _manager(self, number: int, *, rolling: bool) -> SessionManager:
-        options: dict[str, Any] = {"timeout": None, "rolling": rolling, **self._options}
+    def _manager(self, number: int, **usual: Any) -> SessionManager:
+        options: dict[str, Any] = {"timeout": None, **usual, **self._options}
         manager = SessionManager(self._gate, clock=self._time_of(number), **options)
         for name in ("created", "renewed", "rotated", "destroyed", "rejected"):
             getattr(manager, f"on_{name}").append(self._note)

@@ -38,6 +38,7 @@ class Cell:
     grace_until: float = 0.0
     graced: bool = False
     """Whether it was rotated away with a grace."""
+    owner: str | None = None
 
 
 @dataclass
@@ -129,7 +130,7 @@ class Story:
         self.origin = self.origin or call.handle
         # Nobody but a bind may begin with what another session held: elsewhere that would be the same session.
         origin = call.handle if actor.operation.binds else self.origin
-        self.cells[call.handle] = Cell(values, ends_at, origin=origin)
+        self.cells[call.handle] = Cell(values, ends_at, origin=origin, owner=_owner(call))
 
     def _update(self, call: Call, actor: Part) -> None:
         cell = self._live(call)
@@ -157,15 +158,22 @@ class Story:
         actor.result = actor.operation.apply(values, call.actor)
         actor.landed.append(call)
         ends_at = actor.began + self._life if actor.operation.extends else cell.ends_at
+        if actor.operation.binds and call.record is not None and call.record.owner is None:
+            ends_at = call.record.expires_at or inf  # a sign-in that was refused: as it was before
         # Where the adapter creates the new record first, that may have been ended already, as one of the owner's.
         created = self.cells.get(call.new)
         self.cells[call.new] = Cell(values, ends_at, live=created is None or created.live, origin=cell.origin)
+        self.cells[call.new].owner = _owner(call)
         grace = call.now + actor.operation.grace
         cell.live, cell.successor, cell.grace_until, cell.graced = False, call.new, grace, actor.operation.grace > 0
 
     def _end(self, call: Call) -> None:
         cell = self.cells.get(call.handle)
         self.cells[call.handle] = Cell({}, 0.0, live=False, origin=call.handle if cell is None else cell.origin)
+
+
+def _owner(call: Call) -> str | None:
+    return None if call.record is None else call.record.owner
 
 
 def _begun(actor: Part, call: Call) -> Values:

@@ -16,9 +16,10 @@ from ..load import CONNECTIONS, SESSIONS, Client, Slice
 from ..results import print_table, save, summary
 from ..stores import urls
 from ..whole import core_for_servers, running
-from .table import BARE, PEERS, Peer, command, install_for_node, missing
+from .table import BARE, PEERS, Peer, command, install_for_node, missing, versions_on_node
 
 CASES = ("read", "write")
+ON_NODE = ("Express", "Fastify")
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ def run(*, rounds: int, seconds: float, frameworks: Sequence[str] | None = None,
         "connections": CONNECTIONS,
         "sessions": SESSIONS,
         "pinned": core is not None,
+        "on_node": versions_on_node() if any(peer.framework in ON_NODE for peer in measured) else {},
         "busy": statistics.median(
             [busy for cases in measured.values() for each in cases.values() for busy in each.busy] or [0]
         ),
@@ -86,12 +88,12 @@ def _present(peers: Sequence[Peer]) -> list[Peer]:
             found.append(peer)
         else:
             print(f"left out: {peer.library} on {peer.store}, since this machine lacks {needs}")
-    if any(peer.framework in ("Express", "Fastify") for peer in found):
+    if any(peer.framework in ON_NODE for peer in found):
         try:
             os.environ["NODE_PATH"] = str(install_for_node())
         except OSError as error:
             print(f"left out: all on node, since {error}")
-            found = [peer for peer in found if peer.framework not in ("Express", "Fastify")]
+            found = [peer for peer in found if peer.framework not in ON_NODE]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,14 @@ def install_for_node() -> Path:
             installed.unlink()
             raise OSError(f"npm install failed: {done.stderr.strip() or done.returncode}")
     return folder / "node_modules"
+
+
+def versions_on_node() -> dict[str, str]:
+    """Return the versions of node and of what is installed for it; nothing where it is not."""
+    modules = results.DIRECTORY.absolute() / "node" / "node_modules"
+    if not (modules.exists() and shutil.which("node")):
+        return {}
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    wanted = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    installed = {name: json.loads((modules / name / "package.json").read_text())["version"] for name in wanted}
+    return {"node": node.removeprefix("v"), **installed}

@@ -51,6 +51,11 @@ def without(method: str) -> Callable[[History], None]:
     return tamper
 
 
+def idle(history: History) -> None:
+    """A store that was not called by the first actor."""
+    history.calls = [call for call in history.calls if call.actor != "a"]
+
+
 def again(like: str, **change: Any) -> Callable[[History], None]:
     """A call of the first actor that comes back once more, at the end."""
 

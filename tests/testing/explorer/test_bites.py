@@ -18,6 +18,7 @@ from aiohttp_spry_session.request.cookie import CookieDecision
 from aiohttp_spry_session.request.driver import Driver
 from aiohttp_spry_session.request.landing import Landing
 from aiohttp_spry_session.request.lifecycle import Lifecycle
+from aiohttp_spry_session.request.limit import Before, SessionLimit
 from aiohttp_spry_session.request.look_up import LookUp
 from aiohttp_spry_session.request.plan import next_step, start
 from aiohttp_spry_session.request.state import SessionState
@@ -422,6 +423,7 @@ BREAKS: list[tuple[Break, tuple[str, ...], str, str]] = [
     (late_binds_keep_what_was_ended, ("bind", "destroy"), "live", "no resurrection"),
     (hints_are_not_heard, ("open socket", "destroy"), "live", "ends at once"),
     (hints_are_not_heard, ("open socket", "revoke"), "grace", "ends at once"),
+    (hints_are_not_heard, ("open socket", "expiry"), "live", "ends at once"),
     (rotations_end_sockets, ("open socket", "rotate"), "live", "ends at once"),
 ]
 
@@ -437,6 +439,120 @@ async def test_a_break_is_noticed(
     """An order of these operations breaks the law, and none does with the library as it is."""
     explorer = Explorer(PlainAdapter(), start=start)
     await explorer.explore(*operations)
+    broken(monkeypatch)
+    with pytest.raises(BrokenLawError, match=f"^{law}: "):
+        await explorer.explore(*operations)
+
+
+def nobody_looks_again(patch: pytest.MonkeyPatch) -> None:
+    """A sign-in that may be refused is only looked at before it is made."""
+
+    async def is_one_too_many(self: Any, *details: Any, **more: Any) -> bool:
+        return False
+
+    patch.setattr(SessionLimit, "is_one_too_many", is_one_too_many)
+
+
+def only_newer_sign_ins_are_refused(patch: pytest.MonkeyPatch) -> None:
+    """Of several at the same moment each takes itself for one that has its place already."""
+    original = SessionLimit.is_one_too_many
+
+    async def is_one_too_many(self: Any, owner: str, before: Any, *, went_on: bool) -> bool:
+        return await original(self, owner, before._replace(counted=True), went_on=True)
+
+    patch.setattr(SessionLimit, "is_one_too_many", is_one_too_many)
+
+
+def late_binds_count_as_before(patch: pytest.MonkeyPatch) -> None:
+    """A session that a late ``bind`` begins is taken for the one that it came with."""
+    original = SessionLimit.is_one_too_many
+
+    async def is_one_too_many(self: Any, owner: str, before: Any, *, went_on: bool) -> bool:
+        return await original(self, owner, before, went_on=True)
+
+    patch.setattr(SessionLimit, "is_one_too_many", is_one_too_many)
+
+
+def who_is_refused_stays(patch: pytest.MonkeyPatch) -> None:
+    """A sign-in that is refused is told so, and keeps what it was refused."""
+
+    async def give_up(self: Any, *details: Any) -> None:
+        pass
+
+    patch.setattr(Lifecycle, "_give_up", give_up)
+
+
+def all_others_end(patch: pytest.MonkeyPatch) -> None:
+    """Each sign-in ends all others, also those of the same moment, which end it."""
+
+    async def end_oldest(self: Any, state: SessionState, owner: str) -> None:
+        for _, handle in await self._newest_first(owner):
+            if handle != state.place.handle:
+                await self._trails.end(handle)
+
+    patch.setattr(SessionLimit, "end_oldest", end_oldest)
+
+
+def the_oldest_of_before_ends(patch: pytest.MonkeyPatch) -> None:
+    """Room is made before the sign-in, and nobody looks after it."""
+    original = SessionLimit.end_oldest
+
+    async def before(self: Any, state: SessionState, owner: str) -> Any:
+        self.most -= 1
+        await original(self, SessionState(state.policy, state._identifiers, ("x",)), owner)
+        self.most += 1
+        return Before(state.record, state.view.facts, False)
+
+    async def end_oldest(self: Any, state: SessionState, owner: str) -> None:
+        pass
+
+    patch.setattr(SessionLimit, "before", before)
+    patch.setattr(SessionLimit, "end_oldest", end_oldest)
+
+
+def who_signs_in_again_ends_as_old(patch: pytest.MonkeyPatch) -> None:
+    """A session that is to end for its age is ended, though its user has signed in with it meanwhile."""
+    original = Trails.end
+
+    async def end(self: Any, handle: str, **details: Any) -> Ended | None:
+        return await original(self, handle)
+
+    patch.setattr(Trails, "end", end)
+
+
+def nobody_ends(patch: pytest.MonkeyPatch) -> None:
+    """There is no limit."""
+
+    async def end_oldest(self: Any, state: SessionState, owner: str) -> None:
+        pass
+
+    patch.setattr(SessionLimit, "end_oldest", end_oldest)
+
+
+BIND, SIGN_IN = "bind, the oldest end", "sign in, the oldest end"
+BIND_OR_NOT, SIGN_IN_OR_NOT = "bind, or be refused", "sign in, or be refused"
+LIMITS: list[tuple[Break, tuple[str, ...], dict[str, Any], str]] = [
+    (nobody_looks_again, (SIGN_IN_OR_NOT, SIGN_IN_OR_NOT), {}, "no session too many"),
+    (only_newer_sign_ins_are_refused, (SIGN_IN_OR_NOT, SIGN_IN_OR_NOT), {}, "no session too many"),
+    (late_binds_count_as_before, (BIND_OR_NOT, BIND_OR_NOT), {"max_sessions": 1}, "no session too many"),
+    (late_binds_count_as_before, (BIND_OR_NOT, "rotate"), {"max_sessions": 1}, "no session too many"),
+    (who_is_refused_stays, (SIGN_IN_OR_NOT, SIGN_IN_OR_NOT), {}, "no needless failure"),
+    (all_others_end, (SIGN_IN, SIGN_IN), {}, "no session too few"),
+    (the_oldest_of_before_ends, (SIGN_IN, SIGN_IN), {}, "no session too many"),
+    (who_signs_in_again_ends_as_old, (BIND, SIGN_IN), {}, "no session too few"),
+    (nobody_ends, (SIGN_IN,), {}, "no session too many"),
+]
+
+
+@pytest.mark.parametrize(
+    ("broken", "operations", "options", "law"), LIMITS, ids=[f"{case[0].__name__}: {case[1][-1]}" for case in LIMITS]
+)
+async def test_a_broken_limit_is_noticed(
+    broken: Break, operations: tuple[str, ...], options: Any, law: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise, of a limit of sessions."""
+    explorer = Explorer(PlainAdapter(), **options)
+    await explorer.explore(*operations, limit=100)
     broken(monkeypatch)
     with pytest.raises(BrokenLawError, match=f"^{law}: "):
         await explorer.explore(*operations)

@@ -13,7 +13,7 @@ from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing.explorer.laws import History, check
 from aiohttp_spry_session.testing.explorer.story import BrokenLawError
 
-from .histories import again, answer, copied, played, presented, probed, stored, without
+from .histories import again, answer, at_once, copied, idle, played, presented, probed, stored, without
 
 SESSION = "{'canary': 'alive', 'count': 1, 'token': 'once', 'junk': 1, 'list': []}"
 
@@ -99,6 +99,31 @@ BROKEN: dict[str, tuple[tuple[str, ...], Callable[[History], None], str]] = {
         ("rotate, answer lost",),
         answer(result=None),
         "an outage logs nobody out: a is logged out by the answer that was lost",
+    ),
+    "a sign-in that is told to try again": (
+        ("sign in, the oldest end",),
+        answer(status=409),
+        "no needless failure: a was answered 409, and is signed in",
+    ),
+    "a sign-in that is refused where nobody is": (
+        ("sign in, the oldest end",),
+        at_once(answer(status=409, cookie=None), idle),
+        "no needless failure: a was answered 409, and is signed in",
+    ),
+    "a sign-in that is refused and admitted": (
+        ("sign in, or be refused",),
+        answer(status=409),
+        "no needless failure: a was answered 409, and is signed in",
+    ),
+    "a session too many": (
+        ("sign in, or be refused",),
+        lambda history: vars(history).update(max_sessions=1),
+        "no session too many: the owner has 2 sessions, of 1 that are allowed",
+    ),
+    "a session too few": (
+        ("sign in, the oldest end",),
+        lambda history: vars(history).update(max_sessions=2),
+        "no session too few: the owner is left 1 sessions, of 2",
     ),
     "two sessions of one": (("read",), copied, "one successor: the session lives under 2 handles"),
     "a session that outlives its end": (

@@ -244,3 +244,46 @@ async def test_a_schedule_may_be_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await schedule
     assert raised == [asyncio.CancelledError]
+
+
+async def test_a_call_that_is_cancelled_at_the_gate_is_not_waited_for():
+    """Another one of the same actor keeps its place."""
+    made = []
+
+    async def call(name):
+        made.append(name)
+
+    scheduler = Scheduler(first)
+
+    async def act():
+        tasks = [asyncio.create_task(scheduler.pass_gate("a", lambda name=name: call(name))) for name in "xy"]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def other():
+        await turns(6)
+
+    await scheduler.run({"a": act, "b": other})
+    assert made == ["y"]
+
+
+async def test_a_call_that_is_cancelled_at_its_turn_is_passed_over():
+    """It knows nothing of that yet."""
+    tasks = []
+
+    def choose(names):
+        tasks[0].cancel()
+        return 0
+
+    async def call():
+        raise AssertionError("not to be reached")
+
+    scheduler = Scheduler(choose)
+
+    async def act():
+        tasks.append(asyncio.create_task(scheduler.pass_gate("a", call)))
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return "done"
+
+    assert await scheduler.run({"a": act}) == {"a": "done"}
