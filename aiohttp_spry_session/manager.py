@@ -160,7 +160,7 @@ class SessionManager:
         self.header = read_header(header)
         self.track_use = read_lifetime("track_use", track_use)
         self.max_sessions = read_max_sessions(max_sessions)
-        self.when_full = read_when_full(when_full)
+        self.when_full: WhenFull = read_when_full(when_full)
         if max_sessions is not None and not adapter.finds_owners:
             raise ValueError(
                 f"max_sessions needs an adapter that can find() an owner's sessions: {type(adapter).__name__} cannot"

@@ -90,6 +90,9 @@ class WrappingAdapter(SessionAdapter):
     def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
         return self.adapter.scan()
 
+    def scan_all(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+        return self.adapter.scan_all()
+
     async def count(self) -> int:
         return await self.adapter.count()
 

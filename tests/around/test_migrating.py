@@ -121,6 +121,18 @@ async def test_the_old_store_is_out_of_reach(stores: Stores, record: SessionReco
     assert await stores.adapter.load("moved") is None
 
 
+async def test_what_ends_while_the_old_store_is_away(stores: Stores, record: SessionRecord, clock: FakeClock) -> None:
+    """A copy that comes late finds its place taken all the same: nobody knows whether one is on its way."""
+    await stores.old.create("a", record)
+    assert await stores.adapter.load("a") == record
+    stores.old.fail(times=None)
+    assert await stores.adapter.update("a", retire(replace(record, version=4), "", now=clock()))
+    assert await stores.adapter.destroy("a") is True
+    assert await stores.adapter.destroy("a") is False
+    assert await stores.new.create("a", record) is False
+    assert await stores.adapter.load("a") is None
+
+
 async def test_the_old_store_can_only_be_read(stores: Stores, record: SessionRecord) -> None:
     """As one that is full: its sessions are read where they are, and a change is a failure."""
     await stores.old.create("a", record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -210,6 +211,21 @@ async def test_scan_shows_what_is_whole(caplog: pytest.LogCaptureFixture) -> Non
     wrong = SealedAdapter(store, OTHER)
     with pytest.raises(AdapterError, match="none of the keys"):
         await anext(wrong.scan())
+
+
+async def test_an_index_that_lies() -> None:
+    """Somebody else's session, whole as it is, is not found for an owner whose name stands beside it in an index."""
+
+    class Lying(WrappingAdapter):
+        async def find(self, owner: str) -> Mapping[str, SessionRecord]:
+            return await self.adapter.find("ada")
+
+    store = MemorySessionAdapter()
+    store.clock = FakeClock(1500.0)
+    adapter = SealedAdapter(Lying(store), KEY)
+    assert await adapter.create("h", RECORD)
+    assert set(await adapter.find("ada")) == {"h"}
+    assert not await adapter.find("mallory")
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from aiohttp_spry_session import AdapterError, MemorySessionAdapter, SessionAdapter
+from aiohttp_spry_session.adapters.migrating.marks import moving
 from aiohttp_spry_session.cli import copying
 from aiohttp_spry_session.record import retire
 from aiohttp_spry_session.store.guard import GuardedStore
@@ -156,6 +157,16 @@ async def test_a_session_that_is_there_again() -> None:
     target.after = between
     assert (await copying.copy(*stores(source, target), ignore))["kept"] == 1
     assert await live(target) == {"0": 6}
+
+
+async def test_a_session_that_is_just_being_moved() -> None:
+    """What stands for it in the old store is no session, and takes no session's place: what it holds is copied."""
+    source, target = await filled(1), MemorySessionAdapter()
+    record = a_session("ann", version=5)[1]
+    await source.create("moving", moving(record))
+    await target.create("moving", record)
+    assert (await copying.copy(*stores(source, target), ignore))["kept"] == 1
+    assert await target.load("moving") == record
 
 
 async def test_copies_beside_a_site_that_runs() -> None:

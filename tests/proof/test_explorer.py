@@ -81,13 +81,13 @@ async def test_sign_ins_with_a_limit(first: str, settings: dict[str, object]) ->
     explorer = Explorer(MemorySessionAdapter(), **settings)
     for second in LIMITED:
         if OPERATIONS[second].when_full == OPERATIONS[first].when_full:
-            assert await explorer.explore(first, second, limit=200)
-            await explorer.sample(first, second, orders=30)
+            assert await explorer.explore(first, second, limit=100)
+            await explorer.sample(first, second, orders=20)
             for third in LIMITED:
-                await explorer.sample(first, second, third, orders=10)
+                await explorer.sample(first, second, third, orders=5)
     for second in ("rotate", "rotate with grace", "set", "destroy", "revoke owner", "bind", "renew, headers later"):
         assert await explorer.explore(first, second, limit=40)
-        await explorer.sample(first, second, first, orders=10)
+        await explorer.sample(first, second, first, orders=5)
 
 
 @pytest.mark.parametrize("skew", [300.0, -300.0])

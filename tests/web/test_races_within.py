@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from aiohttp_spry_session import SessionEndedError, SessionRecord, get_session, session_middleware
+from aiohttp_spry_session import ConflictError, SessionEndedError, SessionRecord, get_session, session_middleware
 
-from ..support import Barrier, Pause, Recorder, held_up_save, identifier_in
+from ..support import Barrier, Pause, Recorder, arrive, held_up_save, identifier_in, session_of
 from .handlers import write
 
 
@@ -186,3 +186,25 @@ async def test_tasks_of_one_request_take_turns(visit, manager, store):
     assert (await visitor.ask("/x")).status == 200
     assert results == [2, 3, 4, 5]
     assert store.counted == {"update": 4}
+
+
+async def test_a_task_that_never_stops_changing(make_manager, store):
+    """The last commit is tried a bounded number of times, and then says that it is not all there."""
+    manager = make_manager()
+    async with manager:
+        life = arrive(manager, ())
+        session = session_of(life)
+        await session.set("n", 0)
+        await session.save()
+        writes = 0
+
+        async def change(operation: str) -> None:
+            nonlocal writes
+            writes += operation == "update"
+            await session.set("n", writes)
+
+        store.before = change
+        await session.set("n", -1)
+        with pytest.raises(ConflictError, match="kept changing"):
+            await life.commit()
+        assert writes == 128

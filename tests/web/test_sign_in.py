@@ -673,3 +673,15 @@ async def test_a_bind_waits_its_turn(make_manager, store):
         barrier.go_on.set()
         await asyncio.gather(binding, confirming)
         assert (await seen(manager, session.identifier)).level == "totp"
+
+
+async def test_signing_out_needs_no_room(make_manager, store):
+    """On a store that is full the cookie is removed instead of exchanged (promise 3)."""
+    manager = make_manager()
+    async with manager:
+        life = arrive(manager, ((await sign_in(manager)).identifier,))
+        session = session_of(life)
+        store.fail("create")
+        await session.destroy()
+        assert (session.handle, life.cookie.action.name) == (None, "EXPIRE")
+        assert await manager.find("ada") == []

@@ -252,8 +252,9 @@ def _check_limit(history: History, story: Story) -> None:
     owned = [cell for cell in story.cells.values() if cell.live and cell.owner and cell.ends_at > history.now]
     if len(owned) > most:
         raise BrokenLawError("no session too many", f"the owner has {len(owned)} sessions, of {most} that are allowed")
-    if ends and len(owned) < most and not history.is_ended:
-        raise BrokenLawError("no session too few", f"the owner is left {len(owned)} sessions, of {most}")
+    kept = min(most, len({cell.origin for cell in story.cells.values() if cell.owner}))
+    if ends and len(owned) < kept and not history.is_ended:
+        raise BrokenLawError("no session too few", f"the owner is left {len(owned)} sessions, of {kept}")
 
 
 def _check_canary(history: History, story: Story) -> None:

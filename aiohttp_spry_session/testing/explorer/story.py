@@ -169,7 +169,8 @@ class Story:
 
     def _end(self, call: Call) -> None:
         cell = self.cells.get(call.handle)
-        self.cells[call.handle] = Cell({}, 0.0, live=False, origin=call.handle if cell is None else cell.origin)
+        origin, owner = (call.handle, None) if cell is None else (cell.origin, cell.owner)
+        self.cells[call.handle] = Cell({}, 0.0, live=False, origin=origin, owner=owner)
 
 
 def _owner(call: Call) -> str | None:
