@@ -37,7 +37,7 @@ class CookieCarrier:
         headers = request.headers.getall(hdrs.COOKIE, ())
         if not headers:
             return (), ()
-        spares = read_cookie(headers, self._spares.name) if any(_NEXT in header for header in headers) else ()
+        spares = read_cookie(headers, self._spares.name) if _NEXT in ";".join(headers) else ()
         return read_cookie(headers, self._cookies.name), spares
 
     def write(self, response: web.StreamResponse, state: SessionState) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from .overview import check_handle
 from .request.driver import Driver
 from .request.state import SessionState
 from .session import Session
@@ -16,7 +15,7 @@ __all__ = ["edited"]
 @asynccontextmanager
 async def edited(driver: Driver, session: Callable[[SessionState], Session], handle: str) -> AsyncIterator[Session]:
     """Give the session under a handle to a block, and commit what it did; discard that where the block raises."""
-    state = driver.begin((check_handle(handle),))
+    state = driver.begin((handle,))
     state.headers_sent = True  # there is no response
     state.rolling = state.tracking = False  # it is no use by its owner
     await driver.edit(state, handle)

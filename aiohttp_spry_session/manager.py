@@ -28,7 +28,7 @@ from .options import (
     read_timeout,
     read_when_full,
 )
-from .overview import Overview, SessionInfo
+from .overview import Overview, SessionInfo, check_handle
 from .policy import Policy, WhenFull
 from .request.arrival import Place
 from .request.companion import Companion
@@ -295,7 +295,7 @@ class SessionManager:
         :raises SessionEndedError: at entry, where no session lives under the handle, or a rotation has taken it to.
         :raises AdapterError: where the store failed.
         """
-        return edited(self._requests.driver, self._requests.session, handle)
+        return edited(self._requests.driver, self._requests.session, check_handle(handle))
 
     async def purge(self) -> int:
         """Delete expired sessions from the store; return how many (ASVS 14.2.7).

@@ -149,7 +149,8 @@ class _Cycle:
             finally:
                 # Where a later hook failed, or another part of ``prepare``, the response that had its hook never left.
                 state.headers_sent = state.headers_sent and may_have_left(request.writer)
-            await self._finish(state, response)
+            if state.dirty or not self._hooked:
+                await self._finish(state, response)
         except BaseException as error:
             raised = await self._settle(request, state, error)
             if raised is error:

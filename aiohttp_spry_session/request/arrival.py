@@ -59,7 +59,7 @@ class Rejection(NamedTuple):
     reason: str
 
 
-class Arrival(NamedTuple):
+class Arrival(Struct, frozen=True, gc=False):
     """What came of the presented identifiers."""
 
     place: Place | None

@@ -63,14 +63,11 @@ class Driver:
 
     async def look_up(self, state: SessionState) -> None:
         """Ask the store for what the client presented: before the handler runs, while nobody else uses the session."""
-        await self._look_up(state)
-        if state.news:
-            await self._tell(state)
-
-    async def _look_up(self, state: SessionState) -> None:
         await self._lookup.look_up(state)
         if state.place is None:
             await self._lifecycle.prepare_identifier(state)
+        if state.news:
+            await self._tell(state)
 
     async def load(self, state: SessionState) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""
@@ -195,7 +192,9 @@ class Driver:
 
     async def _load(self, state: SessionState) -> None:
         if state.status is UNLOADED:  # no other task of the request was faster
-            await self._look_up(state)
+            await self._lookup.look_up(state)
+            if state.place is None:
+                await self._lifecycle.prepare_identifier(state)
             state.failure = None
 
     async def _save(self, state: SessionState, *, last: bool = False) -> None:

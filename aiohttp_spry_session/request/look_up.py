@@ -29,7 +29,11 @@ class LookUp:
 
     async def look_up(self, state: SessionState) -> None:
         """Ask the store for each of the presented identifiers, and tell the state which one counts."""
-        sightings = [sighting for identifier in state.presented if (sighting := await self._sight(state, identifier))]
+        sightings = []
+        for identifier in state.presented:
+            sighting = await self._sight(state, identifier)
+            if sighting is not None:
+                sightings.append(sighting)
         state.arrive(sightings, self._clock())
         if state.cookie.spares:
             await self._look_up_spares(state)

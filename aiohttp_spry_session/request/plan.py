@@ -36,8 +36,8 @@ def next_step(state: SessionState, now: float, compute: Compute | None = None, *
     """
     if state.status is ABSENT:
         return _first_step(state, now, compute)
-    extends = extension(state, now) if last or state.headers_sent else None
-    due = last and is_use_due(state, now)
+    extends = extension(state, now) if (state.renewing or state.rolling) and (last or state.headers_sent) else None
+    due = last and state.policy.track_use is not None and is_use_due(state, now)
     if compute is None and extends is None and not due and not state.has_changes:
         return None
     if state.status is RETIRED:

@@ -52,7 +52,7 @@ for kind in KINDS:
         globals()[f"Test{name}{kind.capitalize()}"] = contract(wrap, kind)
     globals()[f"TestObserved{kind.capitalize()}"] = contract(lambda inner: ObservedAdapter(inner, print), kind)
 
-RING = {(kind, KINDS[number - 1]) for number, kind in enumerate(KINDS)}
+RING = [(kind, KINDS[number - 1]) for number, kind in enumerate(KINDS)]
 """Each store once as the new one, and once as the old one."""
 
 BOTH_USED: dict[str, Any] = {
