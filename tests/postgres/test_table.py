@@ -82,7 +82,10 @@ async def test_purge_passes_over_a_row_that_is_being_changed(
 async def _plans(adapter: PostgresSessionAdapter, database: asyncpg.Connection) -> str:
     """How the server carries out the statements, whatever their parameters."""
     found: list[str] = []
+    pages = (adapter._statements.scan_page, adapter._statements.count_page)  # which read the whole table, in steps
     for statement in adapter._statements:
+        if statement in pages:
+            continue
         types = await database.prepare(statement)
         arguments = ", ".join(["NULL"] * len(types.get_parameters()))
         await database.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE planned AS {statement}")

@@ -353,9 +353,7 @@ def around(adapter: SessionAdapter) -> None:
     nested: SessionAdapter = SealedAdapter(ObservedAdapter(MigratingAdapter(adapter, adapter), observe), [key, b""])
     assert_type(WrappingAdapter(nested).adapter, SessionAdapter)
     assert_type(WrappingAdapter(nested).clock(), float)
-    SealedAdapter(adapter, 7)  # type: ignore[arg-type]
-    MigratingAdapter(adapter)  # type: ignore[call-arg]
-    SessionIdentityPolicy(7)  # type: ignore[arg-type]
+    SessionIdentityPolicy("session")
 
 
 @dbsc.required

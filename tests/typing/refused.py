@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from aiohttp_spry_session import Session, SessionKey, SessionManager
+from aiohttp_spry_session import MemorySessionAdapter, Session, SessionKey, SessionManager
+from aiohttp_spry_session.adapters.migrating import MigratingAdapter
+from aiohttp_spry_session.adapters.sealed import SealedAdapter
+from aiohttp_spry_session.integrations.aiohttp_security import SessionIdentityPolicy
 
 VISITS = SessionKey("visits", int, default=0)
 LAST = SessionKey("last", int)
@@ -38,3 +41,6 @@ async def refused(session: Session) -> None:
     SessionManager(same_site="lax")  # refused
     SessionManager(when_full="ignore")  # refused
     SessionManager(rolling="yes")  # refused
+    SealedAdapter(MemorySessionAdapter(), 7)  # refused
+    MigratingAdapter(MemorySessionAdapter())  # refused
+    SessionIdentityPolicy(7)  # refused
