@@ -50,10 +50,18 @@ class TwoSteps:
         return MigratingAdapter(new, old, move=self.move)
 
 
+LONG: dict[str, Any] = {"pytestmark": pytest.mark.long}
+"""What passes calls on does so on every store: in each change one store tells, and all of them in the long tests."""
+
+
+def observed(adapter: SessionAdapter) -> SessionAdapter:
+    return ObservedAdapter(adapter, print)
+
+
 for kind in KINDS:
-    for name, wrap in {"Wrapped": WrappingAdapter, "Sealed": sealed, "Hidden": hidden}.items():
-        globals()[f"Test{name}{kind.capitalize()}"] = contract(wrap, kind)
-    globals()[f"TestObserved{kind.capitalize()}"] = contract(lambda inner: ObservedAdapter(inner, print), kind)
+    for name, wrap in {"Wrapped": WrappingAdapter, "Sealed": sealed, "Hidden": hidden, "Observed": observed}.items():
+        often = kind == "memory" or name == "Sealed"
+        globals()[f"Test{name}{kind.capitalize()}"] = contract(wrap, kind, **({} if often else LONG))
 
 RING = [(kind, KINDS[number - 1]) for number, kind in enumerate(KINDS)]
 """Each store once as the new one, and once as the old one."""
@@ -78,7 +86,8 @@ def if_closed(*kinds: str) -> dict[str, Any]:
 
 
 for new, old in product(KINDS, KINDS):
-    marks: dict[str, Any] = {} if (new, old) in RING else {"pytestmark": pytest.mark.long}
+    marks: dict[str, Any] = {} if (new, old) in RING else LONG
+    moves: dict[str, Any] = {} if (new, old) == ("sqlite", "memory") else LONG
     pair = f"{new.capitalize()}From{old.capitalize()}"
     globals()[f"TestMigrating{pair}"] = contract(MigratingAdapter, new, old, **marks)
     globals()[f"TestMoving{pair}"] = contract(
@@ -89,11 +98,17 @@ for new, old in product(KINDS, KINDS):
         fails_when_closed=old != "memory",
         **BOTH_USED,
         **if_closed(new, old),
-        **marks,
+        **moves,
     )
 
 for old, new in RING:
     pair = f"{new.capitalize()}From{old.capitalize()}"
     globals()[f"TestTwoSteps{pair}"] = contract(
-        TwoSteps, old, new, wrap_anew=True, **IN_TWO_STEPS, **if_closed(new, old)
+        TwoSteps,
+        old,
+        new,
+        wrap_anew=True,
+        **IN_TWO_STEPS,
+        **if_closed(new, old),
+        **({} if (new, old) == ("sqlite", "memory") else LONG),
     )

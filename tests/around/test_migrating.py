@@ -433,3 +433,21 @@ def test_it_is_an_adapter_of_two() -> None:
     adapter.clock = clock
     assert adapter.expiration == 10.0
     assert new.clock is old.clock is adapter.clock is clock
+
+
+async def test_move_all_passes_over_what_ends_meanwhile(clock: FakeClock) -> None:
+    """A session that is listed, and gone before it could move, is none that has moved."""
+
+    class Vanishing(MemorySessionAdapter):
+        async def scan(self) -> AsyncIterator[tuple[str, SessionRecord]]:
+            async for handle, record in super().scan():
+                await self.destroy(handle)
+                yield handle, record
+
+    old = Vanishing()
+    adapter = MigratingAdapter(MemorySessionAdapter(), old)
+    adapter.clock = clock
+    await adapter.open()
+    await old.create("a", SessionRecord(b"", 1, clock(), clock() + 100.0))
+    assert await adapter.move_all() == 0
+    await adapter.close()

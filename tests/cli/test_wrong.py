@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -240,3 +241,12 @@ def test_an_extra_that_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("aiohttp_spry_session.cli.stores.adapter_from_url", missing)
     check_line(run("redis://h", "count"), 1, "needs a driver")
+
+
+def test_run_as_a_module(monkeypatch, capsys):
+    """``python -m aiohttp_spry_session`` is the same program, with the same exit code."""
+    monkeypatch.setattr(sys, "argv", ["spry-session"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("aiohttp_spry_session", run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("spry-session: error: ")

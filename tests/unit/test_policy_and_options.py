@@ -20,6 +20,7 @@ from aiohttp_spry_session import (
     generate_identifier,
 )
 from aiohttp_spry_session.codec import pack
+from aiohttp_spry_session.facts import NO_FACTS, Facts
 from aiohttp_spry_session.options import read_lifetime
 from aiohttp_spry_session.policy import Policy, to_datetime
 
@@ -290,3 +291,27 @@ def test_to_datetime_inside_the_calendar():
     assert to_datetime(1.5) == datetime(1970, 1, 1, 0, 0, 1, 500_000, UTC)
     assert to_datetime(1e18) == datetime.max.replace(tzinfo=UTC)
     assert to_datetime(-1e18) == datetime.min.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "facts", "end"),
+    [
+        (100.0, NO_FACTS, 50.0),
+        (30.0, NO_FACTS, 30.0),
+        (None, NO_FACTS, 50.0),
+        (100.0, Facts(max_lifetime=None), 100.0),
+        (None, Facts(max_lifetime=90.0), None),
+    ],
+)
+def test_last_end(expires_at, facts, end):
+    """The earlier of both ends; a session with a limit of its own has that in its end already."""
+    record = SessionRecord(pack({}, facts), 1, 0.0, expires_at)
+    assert policy(max_lifetime=50.0).last_end(record) == end
+    assert policy().last_end(record) == expires_at
+
+
+def test_last_end_of_what_is_corrupt():
+    """It is that of the options: whether it is over is asked before anybody reads it."""
+    payload = pack({}, Facts(level="x")).replace(b"level", b"other")[:-1]
+    record = SessionRecord(payload, 1, 0.0, 100.0)
+    assert policy(max_lifetime=50.0).last_end(record) == 50.0

@@ -235,6 +235,24 @@ async def test_receiver_that_uses_the_session_before_the_headers_leave(serve, ma
     assert seen == {"n": 1, "seen": handle_of(identifier)}
 
 
+async def test_receiver_that_uses_the_session_while_its_headers_wait(serve, manager):
+    """What it sets when the last commit renewed the session is stored as well, before the cookie is written."""
+
+    async def renew(request: web.Request) -> web.Response:
+        await get_session(request).renew()
+        return web.Response()
+
+    async def receive(event: SessionEvent) -> None:
+        assert event.request is not None
+        await get_session(event.request).set("seen", event.reason)
+
+    manager.on_renewed.append(receive)
+    client = await serve(manager, renew=renew, **PATHS)
+    headers = sending(identifier_in((await client.get("/write?n=1")).headers))
+    assert (await client.get("/renew", headers=headers)).status == 200
+    assert await (await client.get("/read", headers=headers)).json() == {"n": 1, "seen": "renew"}
+
+
 async def test_task_that_never_stops_setting_holds_up_no_response_for_ever(serve, manager, store, caplog):
     """It is answered as an outage in the end: what it set last is not stored, and nobody says that it is."""
 

@@ -80,6 +80,7 @@ class Connections(Protocol):
 
     def keys(self, pattern: bytes, /) -> AsyncIterator[list[bytes]]:
         """Return the keys of all strings, in steps; one may come several times."""
+        ...
 
     def connection(self) -> Any:
         """Return a connection of redis-py's, to whatever server tells what happens on all; it is not connected yet."""

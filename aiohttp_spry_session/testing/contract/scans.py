@@ -151,8 +151,7 @@ class ScanLaws(Contract):
             return
         expected = await self.store_many(adapter, clock)
         for _ in range(20):
-            async for _ in adapter.scan():
-                break
+            await anext(adapter.scan())
         halfway = adapter.scan()
         assert await anext(halfway)
         scanning = asyncio.ensure_future(self.keys_of(adapter))

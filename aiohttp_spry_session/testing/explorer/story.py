@@ -158,8 +158,6 @@ class Story:
         actor.result = actor.operation.apply(values, call.actor)
         actor.landed.append(call)
         ends_at = actor.began + self._life if actor.operation.extends else cell.ends_at
-        if actor.operation.binds and call.record is not None and call.record.owner is None:
-            ends_at = call.record.expires_at or inf  # a sign-in that was refused: as it was before
         # Where the adapter creates the new record first, that may have been ended already, as one of the owner's.
         created = self.cells.get(call.new)
         self.cells[call.new] = Cell(values, ends_at, live=created is None or created.live, origin=cell.origin)

@@ -13,6 +13,7 @@ from aiohttp_spry_session.testing.explorer import Explorer
 from aiohttp_spry_session.testing.explorer import stage as explorer_stage
 from aiohttp_spry_session.testing.explorer.gate import ACTOR, Scheduler
 from aiohttp_spry_session.testing.explorer.operations import OPERATIONS, VALUES, Operation
+from aiohttp_spry_session.testing.explorer.stage import _prompt
 
 from ...minimal import MinimalAdapter, PlainAdapter
 from .histories import a_stage, first, play
@@ -211,3 +212,11 @@ async def test_only_what_was_written_is_looked_at():
     answers = history.answers
     assert [answers[actor].status for actor in "ab"] == [200, 409]
     assert set(history.stored) == {handle_of(history.presented), handle_of(answers["a"].cookie)}
+
+
+def test_no_prompt_is_left() -> None:
+    """Then those who wait for each other are told of."""
+    made: list[int] = []
+    prompts = [lambda: made.append(1)]
+    assert [_prompt(prompts), _prompt(prompts)] == [True, False]
+    assert made == [1]
