@@ -26,9 +26,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what the promises say on sealed records too, and over a header, unless a test is about cookies as such."""
     if "store" not in metafunc.fixturenames:
         return
-    stores = ["memory", "sqlite"]
+    stores: list[object] = ["memory", "sqlite"]
     if metafunc.module.__name__.rpartition(".")[2].startswith("test_promise_"):
-        stores.append("sealed")
+        stores.append(pytest.param("sealed", marks=pytest.mark.long))
         if metafunc.definition.get_closest_marker("cookies") is None:
             stores.append("header")
     metafunc.parametrize("store", stores, indirect=True)
