@@ -191,5 +191,5 @@ async def test_requests_leave_nothing(make_adapter: MakeAdapter, requests: int) 
             await ask_often(100)
             before = Footprint.take()
             await ask_often(requests)
-            # Beside other tests of the same process a few caches may grow; what grows with each request the long one finds.
+            # Beside other tests a few caches may grow; what grows with each request the long one finds.
             Footprint.take().check(before, memory=_NOISE if requests > 500 else 5 * _NOISE)
