@@ -243,10 +243,10 @@ def test_an_extra_that_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     check_line(run("redis://h", "count"), 1, "needs a driver")
 
 
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")  # by another test of this process
 def test_run_as_a_module(monkeypatch, capsys):
     """``python -m aiohttp_spry_session`` is the same program, with the same exit code."""
     monkeypatch.setattr(sys, "argv", ["spry-session"])
-    monkeypatch.delitem(sys.modules, "aiohttp_spry_session.__main__", raising=False)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("aiohttp_spry_session", run_name="__main__")
     assert ended.value.code == 2
