@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from .codec import facts_of
 from .facts import NO_FACTS, USE_SECONDS, Facts, last_used_at
@@ -60,21 +60,12 @@ class Policy:
             return True
         if self.max_lifetime is None or record.created_at + self.max_lifetime > now:
             return False
-        try:
-            own = facts_of(record.payload, record.created_at).max_lifetime
-        except ValueError:
-            return True
+        own = _own_limit(record)
         return own is UNSET or (own is not None and record.created_at + own <= now)
 
     def last_end(self, record: SessionRecord) -> float | None:
         """When the session will end, at the latest, unless it is renewed."""
-        if self.max_lifetime is None:
-            return record.expires_at
-        try:
-            own = facts_of(record.payload, record.created_at).max_lifetime
-        except ValueError:  # a corrupt one
-            own = UNSET
-        if own is not UNSET:
+        if self.max_lifetime is None or _own_limit(record) is not UNSET:
             return record.expires_at  # which does not pass its own limit
         limit = record.created_at + self.max_lifetime
         return limit if record.expires_at is None else min(limit, record.expires_at)
@@ -104,6 +95,14 @@ class Policy:
             return MAX_LIFETIME_SECONDS
         # In this order of arguments even a clock that went to infinity leaves a usable figure.
         return math.ceil(min(MAX_LIFETIME_SECONDS, max(1, record.expires_at - now)))
+
+
+def _own_limit(record: SessionRecord) -> float | UnsetType | None:
+    """Return the ``max_lifetime`` of the session's own; ``UNSET`` also where the record is corrupt."""
+    try:
+        return facts_of(record.payload, record.created_at).max_lifetime
+    except ValueError:
+        return UNSET
 
 
 def to_datetime(seconds: float) -> datetime:

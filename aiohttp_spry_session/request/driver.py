@@ -52,7 +52,7 @@ class Driver:
     ) -> None:
         self._store = store
         self._events = events
-        self._clock = self.clock = clock
+        self.clock = clock
         self._landing = Landing(store, trails, identifiers, clock)
         self._lookup = LookUp(store, trails, self._landing, clock)
         self._lifecycle = Lifecycle(store, trails, self._landing, policy, identifiers, clock)
@@ -64,8 +64,6 @@ class Driver:
     async def look_up(self, state: SessionState) -> None:
         """Ask the store for what the client presented: before the handler runs, while nobody else uses the session."""
         await self._lookup.look_up(state)
-        if state.place is None:
-            await self._lifecycle.prepare_identifier(state)
         if state.news:
             await self._tell(state)
 
@@ -114,7 +112,7 @@ class Driver:
 
         The function gets the newest ones, again where another request was faster; what it raises comes out.
         """
-        await self._in_turn(state, self._landing.land, lambda: amended(state, self._clock(), change))
+        await self._in_turn(state, self._landing.land, lambda: amended(state, self.clock(), change))
 
     async def reload(self, state: SessionState) -> None:
         """Take over the newest stored state; ``SessionEndedError`` where the session is gone."""
@@ -193,15 +191,13 @@ class Driver:
     async def _load(self, state: SessionState) -> None:
         if state.status is UNLOADED:  # no other task of the request was faster
             await self._lookup.look_up(state)
-            if state.place is None:
-                await self._lifecycle.prepare_identifier(state)
             state.failure = None
 
     async def _save(self, state: SessionState, *, last: bool = False) -> None:
         if state.status is not ABSENT:
-            await self._landing.land(state, lambda: next_step(state, self._clock(), last=last))
+            await self._landing.land(state, lambda: next_step(state, self.clock(), last=last))
         elif state.has_changes:
-            await self._landing.start(state, lambda: next_step(state, self._clock()))
+            await self._landing.start(state, lambda: next_step(state, self.clock()))
 
     async def _commit(self, state: SessionState) -> None:
         for _ in range(MAX_ATTEMPTS):  # again, where another task changed something meanwhile
@@ -230,7 +226,7 @@ class Driver:
         except AdapterError:
             state.cookie.could_not_look_again(state.place)
         else:
-            state.looked_again(record, self._clock())
+            state.looked_again(record, self.clock())
 
     async def _look_before_repeating(self, state: SessionState) -> None:
         """Let the response repeat the client's identifier only where nothing newer is known to be (promise 5).
@@ -260,7 +256,7 @@ class Driver:
             return merged(values, {key: outcome})
 
         way = self._landing.start if state.status is ABSENT else self._landing.land
-        await way(state, lambda: next_step(state, self._clock(), compute))
+        await way(state, lambda: next_step(state, self.clock(), compute))
         return outcome
 
     async def _is_missing(self, state: SessionState, key: str) -> bool:

@@ -78,6 +78,12 @@ class Landing:
             state.exchange(None)
         raise SessionError("identifier_generator keeps returning identifiers that are in use")
 
+    async def prepare_identifier(self, state: SessionState) -> None:
+        """Have the identifier of a session that may be started, where a generator has to be awaited for it."""
+        # Properties cannot await an asynchronous generator, so what they may need is made beforehand.
+        if not self._identifiers.synchronous:
+            state.exchange(await self._identifiers.new())
+
     async def refresh(self, state: SessionState) -> None:
         """Take over the newest stored state; ``LostError`` where the session is over."""
         assert state.place is not None  # noqa: S101 - only what is somewhere has a newest state

@@ -49,7 +49,7 @@ class Lifecycle:
         existed = bool(state.handles) or state.has_changes
         await self._end_all(state, reason="destroy")
         state.ended()
-        await self.prepare_identifier(state)
+        await self._landing.prepare_identifier(state)
         if regenerate and existed:
             try:
                 await self._landing.start(state, lambda: start(state, self._clock(), reason="destroy"))
@@ -137,7 +137,7 @@ class Lifecycle:
                 await self._end_all(state, reason="limit", handles=() if state.place is None else (state.place.handle,))
                 state.leave(begun, values=True)
                 state.dirty = True
-                await self.prepare_identifier(state)
+                await self._landing.prepare_identifier(state)
         except BaseException:
             state.leave(Status.ENDED, values=False)
             raise
@@ -177,7 +177,7 @@ class Lifecycle:
         values = False
         if lost.reason == "rotated" and place is not None:
             _, last = await self._trails.newest(place.handle)
-            values = last is not None and not last.retired and last.owner in (None, owner)
+            values = last is not None and last.owner in (None, owner)
         if not values:
             state.lost(lost.reason)
         state.leave(RETIRED if lost.reason == "rotated" else Status.ENDED, values=values)
@@ -200,9 +200,3 @@ class Lifecycle:
             if state.status is ABSENT:  # it failed, and a plain write must not start what this did not (promise 5)
                 state.status = arrived
         return arrived
-
-    async def prepare_identifier(self, state: SessionState) -> None:
-        """Have the identifier of a session that may be started, where a generator has to be awaited for it."""
-        # Properties cannot await an asynchronous generator, so what they may need is made beforehand.
-        if not self._identifiers.synchronous:
-            state.exchange(await self._identifiers.new())

@@ -39,6 +39,8 @@ class LookUp:
             await self._look_up_spares(state)
         if state.companion is not None and state.place is not None:
             state.companion.arrived(state, self._clock())
+        if state.place is None:
+            await self._landing.prepare_identifier(state)
 
     async def look_up_handle(self, state: SessionState, handle: str) -> None:
         """Ask the store for a session by its handle, wherever a rotation has taken it."""

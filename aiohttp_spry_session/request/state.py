@@ -88,8 +88,6 @@ class SessionState:
         self.prospective: str | None = None
         """The identifier that a session will have which is not there yet, once anybody wanted to know."""
         self.view = View(policy.max_bytes)
-        self.dirty = False
-        """Whether there may be something to commit; :func:`~.plan.next_step` knows."""
         self.cookie = CookieDecision(spares)
         self.news: list[News] = []
         self.failure: AdapterError | None = None
@@ -112,12 +110,12 @@ class SessionState:
         self.companion: Companion[SessionState] | None = None
         """What comes on top of the session, in this request."""
         self._refusal: str | None = None
-        self.starting = self.renewing = self.rolling = self._handed_out = self._came_retired = False
+        self.starting = self.renewing = self._handed_out = self._came_retired = False
         self.tracking = True
         """Whether what this request does is a use of the session."""
-        if policy.rolling:
-            self.rolling = True
+        self.rolling = policy.rolling
         self.dirty = self.rolling or policy.track_use is not None
+        """Whether there may be something to commit; :func:`~.plan.next_step` knows."""
         if not presented and not spares and identifiers.synchronous:
             self.begin_absent()
 

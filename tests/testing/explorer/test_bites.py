@@ -210,7 +210,7 @@ def lost_sessions_are_started_again(patch: pytest.MonkeyPatch) -> None:
             await self._save(state, last=True)
         except LostError:
             state.ended()
-            await self._landing.start(state, lambda: start(state, self._clock(), values=values, reason="started"))
+            await self._landing.start(state, lambda: start(state, self.clock(), values=values, reason="started"))
 
     patch.setattr(Driver, "_commit", commit)
 
