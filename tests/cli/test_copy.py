@@ -119,24 +119,12 @@ async def test_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [2, 2, 1]
 
 
-async def test_a_session_that_ends_in_the_target_meanwhile_stays_ended() -> None:
-    """Whoever signs out between the look and the copy is not signed in again by it."""
+@pytest.mark.parametrize(("version", "operation"), [(2, "destroy"), (9, "load")], ids=["older", "newer"])
+async def test_a_session_that_ends_in_the_target_meanwhile_stays_ended(version: int, operation: str) -> None:
+    """Whoever signs out between the look and the copy, or between two looks, is not signed in again by it."""
     source, target = await filled(1), WatchedAdapter(MemorySessionAdapter())
-    await target.create("0", a_session("ann", version=2)[1])
-    barrier = Barrier(target, "destroy")
-    copy = asyncio.create_task(copying.copy(*stores(source, target), ignore))
-    await barrier.reached.wait()
-    assert await target.inner.destroy("0")
-    barrier.go_on.set()
-    assert (await copy)["kept"] == 1
-    assert await live(target) == {}
-
-
-async def test_a_session_that_ends_between_two_looks() -> None:
-    """The copy found it there, and then not: that is its end."""
-    source, target = await filled(1), WatchedAdapter(MemorySessionAdapter())
-    await target.create("0", a_session("ann", version=9)[1])
-    barrier = Barrier(target, "load")
+    await target.create("0", a_session("ann", version=version)[1])
+    barrier = Barrier(target, operation)
     copy = asyncio.create_task(copying.copy(*stores(source, target), ignore))
     await barrier.reached.wait()
     assert await target.inner.destroy("0")

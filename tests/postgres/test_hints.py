@@ -18,7 +18,7 @@ from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.adapters.postgres import hints as postgres_hints
 from aiohttp_spry_session.record import retire
 from aiohttp_spry_session.testing import FakeClock
-from aiohttp_spry_session.testing.contract.base import rotate
+from aiohttp_spry_session.testing.contract.base import opened, rotate
 from tests.servers.postgres import PostgresServer
 
 from .conftest import MakePostgres
@@ -30,16 +30,6 @@ RECORD = SessionRecord(b"data", 1, NOW, NOW + 1000)
 
 async def heard(hints: AsyncIterator[str | None]) -> str | None:
     return await asyncio.wait_for(anext(hints, "the end"), 20)
-
-
-@asynccontextmanager
-async def opened(adapter: PostgresSessionAdapter) -> AsyncIterator[PostgresSessionAdapter]:
-    adapter.clock = FakeClock()
-    await adapter.open()
-    try:
-        yield adapter
-    finally:
-        await adapter.close()
 
 
 @asynccontextmanager
@@ -115,7 +105,7 @@ async def test_a_pool_lends_one_to_listen_on(
     adapter: PostgresSessionAdapter, make_postgres: MakePostgres, pool: asyncpg.Pool
 ) -> None:
     """For as long as anybody listens, and with nothing left on it."""
-    async with opened(make_postgres(pool)) as other:
+    async with opened(make_postgres(pool), FakeClock()) as other:
         await adapter.create("a", RECORD)
         async with listening(other) as hints:
             lent = pool.get_size() - pool.get_idle_size()
@@ -131,7 +121,7 @@ async def test_a_pool_of_one_has_none_to_lend(
     """The sessions need it; the log says so once."""
     async with (
         asyncpg.create_pool(postgres_server.dsn, min_size=1, max_size=1) as pool,
-        opened(make_postgres(pool)) as adapter,
+        opened(make_postgres(pool), FakeClock()) as adapter,
     ):
         for _ in range(2):
             async with closing(adapter.hints()) as hints:
@@ -194,7 +184,7 @@ async def test_a_silent_server_is_left(
 
     async with (
         Proxy(postgres_server.dsn) as proxy,
-        opened(make_postgres(proxy.dsn)) as adapter,
+        opened(make_postgres(proxy.dsn), FakeClock()) as adapter,
         listening(adapter) as hints,
     ):
         monkeypatch.setattr(asyncpg.Connection, "fetchval", watched)

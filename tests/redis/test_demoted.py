@@ -15,6 +15,7 @@ from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.adapters.redis import scripts as scripts
 from aiohttp_spry_session.adapters.redis.failures import is_demoted, is_lost
 from aiohttp_spry_session.testing import FakeClock
+from aiohttp_spry_session.testing.contract.base import opened
 from tests.servers.redis import RedisServer
 
 from .proxy import LossyProxy
@@ -52,25 +53,17 @@ async def address(first: RedisServer) -> AsyncIterator[LossyProxy]:
         yield proxy
 
 
-async def opened(url: str, prefix: str, clock: FakeClock) -> AsyncIterator[RedisSessionAdapter]:
-    adapter = RedisSessionAdapter(url, prefix=prefix)
-    adapter.clock = clock
-    await adapter.open()
-    yield adapter
-    await adapter.close()
-
-
 @pytest.fixture
 async def adapter(address: LossyProxy, prefix: str, clock: FakeClock) -> AsyncIterator[RedisSessionAdapter]:
     """An adapter that knows the address only."""
-    async for adapter in opened(address.url, prefix, clock):
+    async with opened(RedisSessionAdapter(address.url, prefix=prefix), clock) as adapter:
         yield adapter
 
 
 @pytest.fixture
 async def elsewhere(second: RedisServer, prefix: str, clock: FakeClock) -> AsyncIterator[RedisSessionAdapter]:
     """One on another machine, which is at the new master already."""
-    async for adapter in opened(second.url, prefix, clock):
+    async with opened(RedisSessionAdapter(second.url, prefix=prefix), clock) as adapter:
         yield adapter
 
 
@@ -172,15 +165,17 @@ async def test_a_start_at_a_replica_waits_for_the_master(
     second: RedisServer, first: RedisServer, prefix: str, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An application that starts during a failover goes on once it is over."""
-    async with LossyProxy(second) as address:
-        async for adapter in opened(address.url, prefix, clock):
-            (entry,) = caplog.records
-            assert entry.levelno == logging.WARNING
-            assert entry.getMessage().startswith("the session store does not answer yet (ReadOnlyError): ")
-            with pytest.raises(ReadOnlyError):
-                await adapter.load("h")
-            address.server = first
-            assert await adapter.load("h") is None
+    async with (
+        LossyProxy(second) as address,
+        opened(RedisSessionAdapter(address.url, prefix=prefix), clock) as adapter,
+    ):
+        (entry,) = caplog.records
+        assert entry.levelno == logging.WARNING
+        assert entry.getMessage().startswith("the session store does not answer yet (ReadOnlyError): ")
+        with pytest.raises(ReadOnlyError):
+            await adapter.load("h")
+        address.server = first
+        assert await adapter.load("h") is None
 
 
 @pytest.fixture
@@ -195,15 +190,17 @@ async def test_who_is_not_known_any_more_says_so_again(
     secured: RedisServer, prefix: str, clock: FakeClock, record: MakeRecord
 ) -> None:
     """A connection that is answered ``NOAUTH`` is not kept, and neither is the other one."""
-    async with LossyProxy(secured) as address:
-        async for adapter in opened(address.url.replace("://", "://:s3cret@"), prefix, clock):
-            assert await adapter.create("h", record())
-            for operation, answer in (("load", record()), ("destroy", True)):
-                address.forget()
-                with pytest.raises(AuthenticationError):
-                    await adapter.load("h")
-                assert await getattr(adapter, operation)("h") == answer
-                assert await adapter.load("other") is None
+    async with (
+        LossyProxy(secured) as address,
+        opened(RedisSessionAdapter(address.url.replace("://", "://:s3cret@"), prefix=prefix), clock) as adapter,
+    ):
+        assert await adapter.create("h", record())
+        for operation, answer in (("load", record()), ("destroy", True)):
+            address.forget()
+            with pytest.raises(AuthenticationError):
+                await adapter.load("h")
+            assert await getattr(adapter, operation)("h") == answer
+            assert await adapter.load("other") is None
 
 
 REDIS_6 = (

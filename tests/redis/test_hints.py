@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
@@ -17,7 +16,7 @@ from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
 from aiohttp_spry_session.adapters.redis import hints as redis_hints
 from aiohttp_spry_session.record import retire
 from aiohttp_spry_session.testing import FakeClock
-from aiohttp_spry_session.testing.contract.base import rotate
+from aiohttp_spry_session.testing.contract.base import opened, rotate
 from tests.servers.redis import RedisCluster as ClusterServers
 from tests.servers.redis import RedisServer
 
@@ -28,17 +27,6 @@ MakeRecord = Callable[..., SessionRecord]
 
 async def heard(hints: AsyncIterator[str | None]) -> str | None:
     return await asyncio.wait_for(anext(hints, "the end"), 20)
-
-
-@asynccontextmanager
-async def opened(client_or_url: Any, prefix: str, clock: FakeClock) -> AsyncIterator[RedisSessionAdapter]:
-    adapter = RedisSessionAdapter(client_or_url, prefix=prefix)
-    adapter.clock = clock
-    await adapter.open()
-    try:
-        yield adapter
-    finally:
-        await adapter.close()
 
 
 @asynccontextmanager
@@ -78,7 +66,7 @@ async def test_both_versions_of_the_protocol(
     """Messages are answers in the one, and pushed in the other; the client may decode what it likes."""
     async with (
         Redis.from_url(redis_server.url, protocol=protocol, decode_responses=True) as client,
-        opened(client, prefix, clock) as listener,
+        opened(RedisSessionAdapter(client, prefix=prefix), clock) as listener,
         listening(listener) as hints,
     ):
         await adapter.create("a", SessionRecord(b"", 1, clock(), None))
@@ -106,7 +94,7 @@ async def test_a_silent_server_is_left(
     monkeypatch.setattr(redis_hints, "ANSWER_SECONDS", 0.2)
     async with (
         LossyProxy(redis_server) as proxy,
-        opened(proxy.url, prefix, clock) as adapter,
+        opened(RedisSessionAdapter(proxy.url, prefix=prefix), clock) as adapter,
         listening(adapter) as hints,
     ):
         proxy.server = None
@@ -126,7 +114,10 @@ async def test_a_server_that_does_not_answer_is_left(
     redis_server.must_be_own()
     monkeypatch.setattr(redis_hints, "PING_SECONDS", 0.02)
     monkeypatch.setattr(redis_hints, "ANSWER_SECONDS", 0.2)
-    async with opened(redis_server.url, prefix, clock) as adapter, listening(adapter) as hints:
+    async with (
+        opened(RedisSessionAdapter(redis_server.url, prefix=prefix), clock) as adapter,
+        listening(adapter) as hints,
+    ):
         redis_server.pause()
         try:
             waiting = asyncio.create_task(heard(hints))
@@ -183,7 +174,7 @@ async def test_an_acl_without_channels_breaks_no_logout(
 ) -> None:
     """Everything ends as ever; there are no hints, which the log says once, with the channel's name."""
     url = f"redis://sessions:s3cret@{restricted.host}:{restricted.port}/0"
-    async with opened(url, "spry:", clock) as adapter:
+    async with opened(RedisSessionAdapter(url, prefix="spry:"), clock) as adapter:
         for handle in "abc":
             await adapter.create(handle, record(owner="ada"))
         for _ in range(2):
@@ -204,7 +195,10 @@ async def test_a_full_server_tells_all_the_same(clock: FakeClock, record: MakeRe
     server = RedisServer("--maxmemory-policy", "noeviction")
     server.start()
     try:
-        async with opened(server.url, "spry:", clock) as adapter, listening(adapter) as hints:
+        async with (
+            opened(RedisSessionAdapter(server.url, prefix="spry:"), clock) as adapter,
+            listening(adapter) as hints,
+        ):
             await adapter.create("a", record())
             async with SessionManagerOn(adapter) as manager, Redis.from_url(server.url) as client:
                 await client.config_set("maxmemory", 1)
@@ -232,7 +226,10 @@ async def test_a_cluster_tells_what_any_of_its_nodes_ends(
 ) -> None:
     """Whichever of them is listened to; and another one where that is lost."""
     handles = {f"h{number}" for number in range(20)}
-    async with RedisCluster.from_url(redis_cluster.url) as client, opened(client, prefix, clock) as adapter:
+    async with (
+        RedisCluster.from_url(redis_cluster.url) as client,
+        opened(RedisSessionAdapter(client, prefix=prefix), clock) as adapter,
+    ):
         await asyncio.gather(*(adapter.create(handle, record()) for handle in handles))
         async with listening(adapter) as hints:
             await asyncio.gather(*map(adapter.destroy, handles))

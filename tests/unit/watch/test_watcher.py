@@ -432,13 +432,8 @@ async def test_of_two_looks_the_one_that_saw_the_move_counts(site, monkeypatch):
     await site.settled()
 
 
-async def test_who_left_while_the_store_was_asked(site, monkeypatch):
-    """Nobody is told, and others are left alone."""
-    session, kept = await site.started(), await enter(await site.started())
-    block = await enter(session)
-    held = Held(site, monkeypatch, session.handle, 1)
-    site.watcher._hear(session.handle)
-    site.watcher._hear(session.handle)
+async def left_meanwhile(site, held, block, kept):
+    """Let a block end while the store is asked; who stays is not disturbed."""
     await held.found.wait()
     block.cancel()
     await asyncio.gather(block, return_exceptions=True)
@@ -446,6 +441,16 @@ async def test_who_left_while_the_store_was_asked(site, monkeypatch):
     await asyncio.sleep(0)
     assert not kept.done()
     await stopped(site, kept)
+
+
+async def test_who_left_while_the_store_was_asked(site, monkeypatch):
+    """Nobody is told, and others are left alone."""
+    session, kept = await site.started(), await enter(await site.started())
+    block = await enter(session)
+    held = Held(site, monkeypatch, session.handle, 1)
+    site.watcher._hear(session.handle)
+    site.watcher._hear(session.handle)
+    await left_meanwhile(site, held, block, kept)
 
 
 async def test_who_left_before_it_was_their_turn(site, monkeypatch):
@@ -456,10 +461,4 @@ async def test_who_left_before_it_was_their_turn(site, monkeypatch):
     held = Held(site, monkeypatch, first.handle, 1)
     site.watcher._hear(first.handle)
     site.watcher._hear(second.handle)
-    await held.found.wait()
-    block.cancel()
-    await asyncio.gather(block, return_exceptions=True)
-    held.go_on.set()
-    await asyncio.sleep(0)
-    assert not kept.done()
-    await stopped(site, kept)
+    await left_meanwhile(site, held, block, kept)
