@@ -97,13 +97,20 @@ async def test_software_device(device_client: Any, clock: Any) -> None:
 
 async def test_faulty_adapter() -> None:
     """Each of the faults can be asked for, and the third load waits for its release."""
-    names: dict[str, Any] = {"FaultyAdapter": FaultyAdapter, "MemorySessionAdapter": MemorySessionAdapter}
-    running = asyncio.ensure_future(run(example_of(FaultyAdapter), names))
-    while "hang" not in names and not running.done():
-        await asyncio.sleep(0)
-    loads: list[Awaitable[Any]] = [names["store"].load(HANDLE) for _ in range(3)]
-    assert await asyncio.gather(*loads) == [None] * 3
-    await running
+    asked = asyncio.Event()
+
+    class Told(FaultyAdapter):
+        def hang(self, *args: Any, **options: Any) -> Any:
+            asked.set()
+            return super().hang(*args, **options)
+
+    names: dict[str, Any] = {"FaultyAdapter": Told, "MemorySessionAdapter": MemorySessionAdapter}
+    async with asyncio.timeout(10):
+        running = asyncio.ensure_future(run(example_of(FaultyAdapter), names))
+        await asked.wait()
+        loads: list[Awaitable[Any]] = [names["store"].load(HANDLE) for _ in range(3)]
+        assert await asyncio.gather(*loads) == [None] * 3
+        await running
 
 
 async def test_adapter_contract() -> None:
