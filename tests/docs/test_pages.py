@@ -126,6 +126,17 @@ def test_extras() -> None:
     )
 
 
+def test_versions() -> None:
+    """What the README and the page on installing need is what the project says that it needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tested = re.findall(r":: Python :: (3\.\d+)$", "\n".join(project["classifiers"]), re.MULTILINE)
+    (aiohttp,) = re.findall(r"^aiohttp>=([\d.]+)", "\n".join(project["dependencies"]), re.MULTILINE)
+    for page in (ROOT / "README.md", DOCS / "how-to" / "install.md"):
+        text = page.read_text(encoding="utf-8")
+        assert f"Python {tested[0]} to {tested[-1]}" in text
+        assert f"aiohttp {aiohttp} or newer" in text
+
+
 def test_commands() -> None:
     """The table of the command line has every command."""
     text = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8").partition("| option |")[0]
