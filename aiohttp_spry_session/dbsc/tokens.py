@@ -17,6 +17,9 @@ __all__ = ["MAX_TOKEN", "Token", "read_token"]
 MAX_TOKEN = 6144
 """Characters. A registration with the longest RSA key takes some 1700."""
 
+_MAX_BRACKETS = 64
+"""So many a part of a token may have; a registration has three."""
+
 _TYPE = "dbsc+jwt"
 
 
@@ -72,8 +75,11 @@ def read_token(text: str, algorithms: tuple[Algorithm, ...]) -> Token:
 
 def _object(part: str) -> dict[str, Any]:
     try:
-        found = json.loads(from_base64url(part).decode(), object_pairs_hook=_once, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        text = from_base64url(part).decode()
+        if text.count("[") + text.count("{") > _MAX_BRACKETS:  # how deep is too deep differs between versions of Python
+            raise ProofError("too many brackets")
+        found = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+    except ValueError:
         raise ProofError("not JSON") from None
     if not isinstance(found, dict):
         raise ProofError("not a JSON object")

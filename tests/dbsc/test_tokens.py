@@ -170,7 +170,9 @@ HOSTILE: dict[str, str] = {
     "claims that are no UTF-8": EC.token(header(), b'{"jti": "\xff"}'),
     "NaN": EC.token(header(), b'{"jti": "a", "n": NaN}'),
     "a number of 4000 digits": EC.token(header(), b'{"jti": "a", "n": ' + b"9" * 4400 + b"}"),
+    "nested 65 deep": EC.token(header(), b'{"jti": "a", "n": ' + b"[" * 64 + b"]" * 64 + b"}"),
     "nested 1300 deep": EC.token(header(), b'{"jti": "a", "n": ' + b"[" * 1300 + b"]" * 1300 + b"}"),
+    "65 objects": EC.token(header(), b'{"jti": "a", "n": [' + b"{}," * 62 + b"{}]}"),
     "nested 3000 deep": EC.token(header(), DEEP),
     "100 KB": EC.token(header(), {"jti": "c" * 100_000}),
     "100 KB of dots": "." * 100_000,
@@ -192,6 +194,12 @@ HOSTILE: dict[str, str] = {
     "RSA, a short signature": ".".join([*RSA.prove("c", registering=True).split(".")[:2], "AAAA"]),
 }
 """Tokens that are to be refused, by what is wrong with them."""
+
+
+def test_a_token_with_many_brackets_is_read() -> None:
+    """Up to the limit; what they are nested in counts too."""
+    token = EC.token(header(), b'{"jti": "a", "n": ' + b"[" * 63 + b"]" * 63 + b"}")
+    assert read_token(token, ("ES256",)).challenge == "a"
 
 
 @pytest.mark.parametrize("what", HOSTILE)

@@ -33,10 +33,10 @@ async def test_nothing_is_sent_before_the_store_has_it(visit, manager, store, ki
     visitor = await visit(manager, new=new, x=handler)
     store.after = look
     await visitor.ask("/x")
-    expected = [("create" if new else "update", 0)]
-    if new and kind.__name__ == "file":
-        expected.append(("load", 0))  # (promise 5) the file was opened meanwhile: is the cookie still right?
-    assert sent == expected
+    commit, *looks = sent
+    assert commit == ("create" if new else "update", 0)
+    # (promise 5) Where the file took its time to open, another look: is the cookie still right?
+    assert looks in ([], [("load", 0)] if new and kind.__name__ == "file" else [])
 
 
 async def test_headers_wait_for_a_slow_store(visit, manager, store):
