@@ -172,7 +172,7 @@ class Visitor:
             record = SessionRecord(payload, 2, old.created_at, end, owner)
             if await store.rotate(name, handle, record, done(salt, now, old.ends_at)):
                 state.news.append(News("created", handle, owner, "arrived"))
-                _report(handle, left_out, source.owner if owner is None and source.owner in old.values else None)
+                _report(handle, left_out, None if owner is not None else _unread_owner(old, source.owner))
                 await self._visitors.remove(source, old.value)
                 return identifier
             claim = await store.load(name)
@@ -201,6 +201,11 @@ def _read_owner(old: OldSession, key: str | None) -> str | None:
         return check_owner(str(owner) if type(owner) is int else owner)
     except ValueError:
         return None
+
+
+def _unread_owner(old: OldSession, key: str | None) -> str | None:
+    """Return the key, where it should have said whose the session is."""
+    return None if key is None or old.values.get(key) is None else key
 
 
 def _report(handle: str, left_out: dict[str, str], owner: str | None) -> None:
