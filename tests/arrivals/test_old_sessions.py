@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
@@ -180,8 +181,8 @@ async def test_records_that_are_none(
 
 @pytest.mark.parametrize(
     "forged",
-    ["x", "", '""', '"', "gAAAAA==", "ü", "\udcff", "a\\054b", "=", "k" * 4000],
-    ids=["one", "empty", "quotes", "quote", "base64", "umlaut", "surrogate", "octal", "equals", "long"],
+    ["x", "", '""', '"', "gAAAAA==", "ü", "a\\054b", "=", "k" * 4000],
+    ids=["one", "empty", "quotes", "quote", "base64", "umlaut", "octal", "equals", "long"],
 )
 async def test_forged(
     make_site: Callable[..., Site], manager: SessionManager, old_redis: Redis, kind: str, forged: str
@@ -192,6 +193,20 @@ async def test_forged(
     assert response.status == 200
     assert (await response.json())["values"] == {}
     assert await manager.count() == 0
+
+
+async def test_bytes_that_are_no_text(
+    make_site: Callable[..., Site], manager: SessionManager, old_redis: Redis, kind: str
+) -> None:
+    """Nobody's, as no storage ever wrote them."""
+    client = (await make_site(kind).new(manager)).client
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    request = f"GET / HTTP/1.1\r\nHost: test\r\nCookie: {OLD}=a\xff\r\nConnection: close\r\n\r\n"
+    writer.write(request.encode("latin-1"))
+    answer = await asyncio.wait_for(reader.read(), 10)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_another_key(cookie_site: Site, manager: SessionManager, clock: FakeClock) -> None:
