@@ -6,13 +6,16 @@ from aiohttp import web
 
 from ..manager import SessionManager, check_manager, requests_of
 from ..middleware import managers_of
-from .old import Source
+from .encrypted_cookie import AiohttpSessionEncryptedCookie
+from .redis import AiohttpSessionRedis
 from .visitors import Visitors
 
 __all__ = ["setup"]
 
 
-def setup(app: web.Application, manager: SessionManager, *sources: Source) -> None:
+def setup(
+    app: web.Application, manager: SessionManager, *sources: AiohttpSessionRedis | AiohttpSessionEncryptedCookie
+) -> None:
     """Let visitors in whose sessions aiohttp-session keeps: call it after ``setup(app, manager)``.
 
     Who comes without a live session of the manager's, and with a cookie that one of the old storages still vouches for,
@@ -30,7 +33,9 @@ def setup(app: web.Application, manager: SessionManager, *sources: Source) -> No
     check_manager(manager)
     if not isinstance(app, web.Application) or manager not in managers_of(app).values():
         raise ValueError("the manager is not set up on this application: call setup(app, manager) before")
-    if not sources or not all(isinstance(source, Source) for source in sources):
+    if not sources or not all(
+        isinstance(source, AiohttpSessionRedis | AiohttpSessionEncryptedCookie) for source in sources
+    ):
         raise ValueError(
             "setup needs one or more old storages, AiohttpSessionRedis(client) or AiohttpSessionEncryptedCookie(key, "
             f"max_age=...), not {', '.join(f'a {type(source).__name__}' for source in sources) or 'none'}"

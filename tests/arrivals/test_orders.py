@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import hdrs, web
 from msgspec.structs import replace
+from redis.asyncio import Redis
 
 from aiohttp_spry_session import (
     MemorySessionAdapter,
@@ -22,7 +23,7 @@ from aiohttp_spry_session import (
     setup,
 )
 from aiohttp_spry_session.arrivals import claims, visitors
-from aiohttp_spry_session.arrivals.old import OldSession, Source
+from aiohttp_spry_session.arrivals.old import OldSession
 from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.explorer.explorer import _follow, _next
 from aiohttp_spry_session.testing.explorer.gate import ACTOR, Gate, Scheduler
@@ -37,11 +38,11 @@ PAIRS = list(combinations_with_replacement(WHAT, 2))
 Choose = Callable[[Sequence[str]], int]
 
 
-class OldStore(Source):
+class OldStore(arrivals.AiohttpSessionRedis):
     """An old storage whose calls wait for their turns; it may be one that nobody can remove anything from."""
 
     def __init__(self, world: World, *, removes: bool) -> None:
-        super().__init__(cookie_name=OLD, max_age=None, owner="user")
+        super().__init__(Redis(), owner="user")
         self.removes = removes  # type: ignore[misc]
         self.world = world
         self.there = True
