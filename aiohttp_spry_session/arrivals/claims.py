@@ -58,12 +58,12 @@ def new_salt() -> bytes:
 
 def opened(now: float) -> SessionRecord:
     """Return a new claim. It is there for a moment, or for a minute where its request came to an end."""
-    return SessionRecord(pack({}), 1, now, now + _OPEN_SECONDS)
+    return SessionRecord(pack({}), 0, now, now + _OPEN_SECONDS)  # the session begins with the version 1, as any other
 
 
 def done(salt: bytes, now: float, ends_at: float | None) -> SessionRecord:
     """Return what takes its place when the session is there."""
-    return SessionRecord(_DONE + salt, 2, now, None if ends_at is None else ends_at + _SLACK_SECONDS, retired=True)
+    return SessionRecord(_DONE + salt, 1, now, None if ends_at is None else ends_at + _SLACK_SECONDS, retired=True)
 
 
 def arrived_as(claim: SessionRecord, value: str) -> str | None:

@@ -7,6 +7,7 @@ from aiohttp import web
 from ..manager import SessionManager, check_manager, requests_of
 from ..middleware import managers_of
 from .encrypted_cookie import AiohttpSessionEncryptedCookie
+from .old import Source
 from .redis import AiohttpSessionRedis
 from .visitors import Visitors
 
@@ -33,9 +34,7 @@ def setup(
     check_manager(manager)
     if not isinstance(app, web.Application) or manager not in managers_of(app).values():
         raise ValueError("the manager is not set up on this application: call setup(app, manager) before")
-    if not sources or not all(
-        isinstance(source, AiohttpSessionRedis | AiohttpSessionEncryptedCookie) for source in sources
-    ):
+    if not sources or not all(isinstance(source, Source) for source in sources):
         raise ValueError(
             "setup needs one or more old storages, AiohttpSessionRedis(client) or AiohttpSessionEncryptedCookie(key, "
             f"max_age=...), not {', '.join(f'a {type(source).__name__}' for source in sources) or 'none'}"

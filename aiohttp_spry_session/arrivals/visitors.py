@@ -169,7 +169,7 @@ class Visitor:
             salt = b"" if store.rotates_at_once else new_salt()
             identifier = identifier_of(old.value, salt)
             handle = handle_of(identifier)
-            record = SessionRecord(payload, 2, old.created_at, end, owner)
+            record = SessionRecord(payload, 1, old.created_at, end, owner)
             if await store.rotate(name, handle, record, done(salt, now, old.ends_at)):
                 state.news.append(News("created", handle, owner, "arrived"))
                 _report(handle, left_out, None if owner is not None else _unread_owner(old, source.owner))

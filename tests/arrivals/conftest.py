@@ -28,8 +28,10 @@ from aiohttp_spry_session import (
     get_session,
     setup,
 )
+from aiohttp_spry_session.adapters.migrating import MigratingAdapter
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.adapters.sealed import SealedAdapter
 from aiohttp_spry_session.testing import FakeClock
 
 from ..minimal import MinimalAdapter
@@ -223,9 +225,9 @@ def site(make_site: Callable[..., Site], kind: str, old_redis: Redis) -> Site:
     return make_site(kind)
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "minimal"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "minimal", "sealed", "migrating"])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionAdapter:
-    """A store of each kind; ``minimal`` has four methods, and takes two steps to rotate."""
+    """A store of each kind; ``minimal`` has four methods, and takes two steps to rotate; two are around others."""
     name = f"arrivals_{secrets.token_hex(6)}"
     if request.param == "memory":
         return MemorySessionAdapter()
@@ -235,6 +237,10 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionAdapter:
         return RedisSessionAdapter(request.getfixturevalue("redis_server").url, prefix=f"{name}:")
     if request.param == "postgres":
         return PostgresSessionAdapter(request.getfixturevalue("postgres_server").dsn, schema=name, create_schema=True)
+    if request.param == "sealed":
+        return SealedAdapter(MemorySessionAdapter(), KEY, hide_owners=True)
+    if request.param == "migrating":
+        return MigratingAdapter(MemorySessionAdapter(), SQLiteSessionAdapter(tmp_path / "old.db", synchronous="OFF"))
     return MinimalAdapter()
 
 

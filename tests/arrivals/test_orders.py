@@ -236,7 +236,7 @@ async def test_orders_of_four(adapter: type[SessionAdapter], lazy: bool) -> None
         ("write", "revoke", "destroy", "read"),
     ]:
         for removes in (True, False):
-            await some_orders(adapter(), what, 100, removes=removes, lazy=lazy)
+            await some_orders(adapter(), what, 30, removes=removes, lazy=lazy)
 
 
 async def late_ones(adapter: SessionAdapter, **options: Any) -> None:

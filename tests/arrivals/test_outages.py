@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from aiohttp_spry_session import SessionManager
+from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionManager
 from aiohttp_spry_session.arrivals import visitors
 from aiohttp_spry_session.testing import FakeClock
 
+from ..minimal import MinimalAdapter
 from ..servers.redis import RedisServer
 from ..support import WatchedAdapter
 from .conftest import OLD, VALUES, Site, new_cookie
@@ -88,6 +89,35 @@ async def test_a_session_that_cannot_be_looked_at(site: Site, store: WatchedAdap
 async def refuse(*args: Any) -> bool:
     """Rotate nothing."""
     return False
+
+
+@pytest.mark.parametrize("adapter", [MemorySessionAdapter, MinimalAdapter])
+async def test_the_cookie_cannot_be_looked_at_again(
+    site: Site, clock: FakeClock, adapter: type[SessionAdapter]
+) -> None:
+    """Both ways stay open, in a cookie beside, and the next request settles it: who arrived stays signed in."""
+    store = WatchedAdapter(adapter())
+    browser = await site.new(SessionManager(store, clock=clock))
+    old = await site.old()
+    rotated = False
+
+    async def before(operation: str) -> None:
+        nonlocal rotated
+        if rotated and store.calls[-2:] == ["load", "load"]:
+            raise OSError
+        rotated = rotated or operation == "rotate"
+
+    store.before = before
+    response = await browser.ask("/untouched", **{OLD: old})
+    assert response.status == 200
+    assert new_cookie(response) is new_cookie(response, OLD) is None
+    spare = new_cookie(response, "SPRY_SESSION_ID-next")
+    assert spare
+    store.work()
+    settled = await browser.send("/", f"SPRY_SESSION_ID-next={spare}", f"{OLD}={old}")
+    assert (await settled.json())["values"] == VALUES
+    assert new_cookie(settled) == spare
+    assert (new_cookie(settled, "SPRY_SESSION_ID-next"), new_cookie(settled, OLD)) == ("", "")
 
 
 async def test_a_claim_that_keeps_changing(site: Site, store: WatchedAdapter, manager: SessionManager) -> None:
