@@ -126,7 +126,7 @@ class Visitor:
         """Return the values of old cookies, each with the storages that may know it."""
         for cookie in self._visitors.cookies:
             sources = [source for source in self._visitors.sources if source.cookie_name == cookie.name]
-            for value in dict.fromkeys(map(_unquoted, read_cookie(self._headers, cookie.name))):
+            for value in map(_unquoted, read_cookie(self._headers, cookie.name)):
                 if value and _is_text(value):
                     yield value, sources
 

@@ -38,7 +38,7 @@ class LookUp:
         state.arrive(sightings, self._clock())
         if state.cookie.spares:
             await self._look_up_spares(state)
-        if state.newcomer is not None and state.status is ABSENT and not state.known:
+        if state.newcomer is not None and not state.known:
             await self._let_in(state, state.newcomer)
         if state.companion is not None and state.place is not None:
             state.companion.arrived(state, self._clock())

@@ -259,3 +259,29 @@ def manager(store: WatchedAdapter, clock: FakeClock) -> SessionManager:
 def record_of(created: int, **values: Any) -> str:
     """The old record, as aiohttp-session writes it."""
     return json.dumps({"created": created, "session": values})
+
+
+@pytest.fixture
+def cookie_site(make_site: Callable[..., Site]) -> Site:
+    """An old site with encrypted cookies."""
+    return make_site("cookie")
+
+
+@pytest.fixture
+def redis_site(make_site: Callable[..., Site], old_redis: Redis) -> Site:
+    """An old site with Redis."""
+    return make_site("redis")
+
+
+def token(clock: FakeClock, record: str | bytes, *, key: bytes = KEY, age: float = 0) -> str:
+    """A token of the old site, written so long ago."""
+    data = record.encode() if isinstance(record, str) else record
+    fernet = EncryptedCookieStorage(key)._fernet
+    return fernet.encrypt_at_time(data, int(clock.now - age)).decode()
+
+
+async def put(old_redis: Redis, record: str | bytes, *, seconds: int | None = LIFE) -> str:
+    """A key of the old site; return its cookie."""
+    value = secrets.token_hex(16)
+    await old_redis.set(f"{OLD}_{value}", record, ex=seconds)
+    return value

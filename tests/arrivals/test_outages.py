@@ -16,7 +16,7 @@ from aiohttp_spry_session.testing import FakeClock
 
 from ..minimal import MinimalAdapter
 from ..servers.redis import RedisServer
-from ..support import WatchedAdapter
+from ..support import Recorder, WatchedAdapter
 from .conftest import OLD, VALUES, Site, new_cookie
 
 
@@ -83,6 +83,20 @@ async def test_a_session_that_cannot_be_looked_at(site: Site, store: WatchedAdap
     response = await browser.ask(**{OLD: old})
     assert response.status == 503
     assert new_cookie(response) is None
+    assert await browser.values(f"{OLD}={old}") == VALUES
+
+
+async def test_an_outage_starts_nothing(site: Site, store: WatchedAdapter, clock: FakeClock) -> None:
+    """With ``autostart`` neither: nobody knows whether there is a session."""
+    manager = SessionManager(store, clock=clock, autostart=True)
+    recorder = Recorder(manager)
+    browser = await site.new(manager)
+    old = await site.old()
+    store.fail()
+    assert (await browser.ask("/untouched", **{OLD: old})).status == 200
+    assert (await browser.ask(**{OLD: old})).status == 503
+    store.work()
+    assert recorder.told == []
     assert await browser.values(f"{OLD}={old}") == VALUES
 
 

@@ -100,7 +100,12 @@ async def test_lazy(site: Site, store: WatchedAdapter, clock: FakeClock, asked: 
 async def test_autostart(site: Site, store: WatchedAdapter, clock: FakeClock, lazy: bool) -> None:
     """Who arrives needs no session of their own; who has a dead cookie gets one."""
     manager = SessionManager(store, clock=clock, autostart=True, lazy=lazy)
+    recorder = Recorder(manager)
     browser = await site.new(manager)
+    if lazy:
+        response = await browser.ask("/untouched", **{OLD: await site.old()})
+        assert new_cookie(response) is None
+        assert (store.calls, recorder.told) == ([], [])
     assert await browser.values(f"{OLD}={await site.old()}") == VALUES
     assert await manager.count() == 1
     response = await browser.ask(**{OLD: "forged"})
@@ -250,6 +255,7 @@ async def test_revoke_all_beside_an_arrival(site: Site, store: WatchedAdapter, m
 
 async def test_an_end_that_was_cut_short(site: Site, store: WatchedAdapter, manager: SessionManager) -> None:
     """An open claim that somebody was about to end is nobody's, as long as what ends it is there."""
+    recorder = Recorder(manager)
     browser = await site.new(manager)
     old = (await site.old()).strip('"')
     barrier = Barrier(store, "rotate")
@@ -271,6 +277,7 @@ async def test_an_end_that_was_cut_short(site: Site, store: WatchedAdapter, mana
     assert (await (await task).json())["values"] == {}
     assert failed
     assert await browser.values(f"{OLD}={old}") == {}
+    assert recorder.told == []
 
 
 async def test_a_claim_that_was_lost(site: Site, store: WatchedAdapter, manager: SessionManager, kind: str) -> None:
