@@ -119,12 +119,15 @@ class Site:
         client = await self.serve(app)
         return bool(await (await client.get("/", headers={"Cookie": f"{OLD}={cookie}"})).json())
 
-    async def new(self, manager: SessionManager, *sources: Any, **handlers: Any) -> Browser:
+    async def new(
+        self, manager: SessionManager, *sources: Any, prepare: Callable[[web.Application], Any] = id, **handlers: Any
+    ) -> Browser:
         """Serve the new site."""
         app = web.Application()
         app.add_routes([web.get("/", read), web.get("/untouched", untouched), web.get("/do/{action}", do)])
         app.add_routes([web.get(f"/{name}", handler) for name, handler in handlers.items()])
         setup(app, manager)
+        prepare(app)
         arrivals.setup(app, manager, *(sources or (self.source,)))
         return Browser(await self.serve(app))
 

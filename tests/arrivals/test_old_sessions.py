@@ -254,6 +254,7 @@ async def test_several_sources(manager: SessionManager, clock: FakeClock, old_re
         seen = await response.json()
         assert (seen["owner"], seen["values"]) == (owner, {"user": "ada", "name": "bob"})
         assert new_cookie(response, name) == ""
+        assert new_cookie(response, "other" if name == OLD else OLD) is None
     assert await browser.values(f"{OLD}={token(clock, record)}", f"other={token(clock, record)}") == {}
 
 

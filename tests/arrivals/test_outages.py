@@ -62,7 +62,9 @@ async def test_an_answer_of_our_store_is_lost(
     store.after = after
     assert (await browser.ask(**{OLD: old})).status == 503
     store.work()
+    store.calls.clear()
     assert await browser.values(f"{OLD}={old}") == VALUES
+    assert store.calls.count("create") == 0
     assert await manager.count() == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionNotLoadedError, get_session
+from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SessionNotLoadedError, dbsc, get_session
 from aiohttp_spry_session.arrivals.claims import claim_of
 from aiohttp_spry_session.manager import requests_of
 from aiohttp_spry_session.testing import FakeClock
@@ -301,6 +301,22 @@ async def test_a_claim_is_no_identifier(site: Site, manager: SessionManager) -> 
         await browser.ask("/do/destroy", SPRY_SESSION_ID=value)
         await browser.ask("/do/bind", SPRY_SESSION_ID=value)
     assert await browser.values(f"{OLD}={old}") == {}
+
+
+async def test_with_device_binding(site: Site, store: WatchedAdapter, clock: FakeClock) -> None:
+    """Both find their place: who arrives is bound to no device, and may be offered that at the next sign-in."""
+    manager = SessionManager(store, clock=clock, secure=True)
+
+    async def tell(request: web.Request) -> web.Response:
+        session = get_session(request)
+        return web.json_response([dbsc.get_device(request).state, await session.keys()])
+
+    browser = await site.new(manager, prepare=lambda app: dbsc.setup(app, dbsc.DeviceBinding(manager)), tell=tell)
+    old = await site.old()
+    response = await browser.ask("/tell", **{OLD: old})
+    assert await response.json() == ["unbound", list(VALUES)]
+    response = await browser.ask("/do/bind", SPRY_SESSION_ID=str(new_cookie(response)))
+    assert "Secure-Session-Registration" in response.headers
 
 
 async def test_others_pay_nothing(store: WatchedAdapter, clock: FakeClock) -> None:
