@@ -66,10 +66,10 @@ class Overview:
         self._clock = clock
 
     async def find(self, owner: str) -> list[SessionInfo]:
-        """Return an owner's live sessions, the newest first."""
+        """Return an owner's live sessions, the newest first: in the order in which a limit keeps them."""
         found = await self._store.find(check_owner(owner))
         infos = [info for handle, record in found.items() if (info := self._info(handle, record)) is not None]
-        return sorted(infos, key=lambda info: info.created_at, reverse=True)
+        return sorted(infos, key=lambda info: (info.created_at, info.handle), reverse=True)
 
     async def sessions(self, owner: str | None) -> AsyncIterator[SessionInfo]:
         """Return the live sessions of an owner, or of everybody."""

@@ -1,4 +1,6 @@
-"""Tries what is published, as a user gets it: the wheel in a fresh environment, the tests of the unpacked sdist.
+"""Tries what is published, as `docs/how-to/install.md` tells users to get it, and the tests of the unpacked sdist.
+
+In a fresh environment: the wheel, and the folder that has its source, each with the README's program and the command.
 
 ``python -m tests.packaged dist`` after ``python -m build``; ``make package`` does both.
 """
@@ -47,15 +49,20 @@ def main(folder: str) -> None:
         with tarfile.open(sdist) as archive:
             archive.extractall(here, filter="data")
         unpacked = here / sdist.name.removesuffix(".tar.gz")
-        _try_wheel(here, wheel, program_in((unpacked / "README.md").read_text(encoding="utf-8")))
+        program = program_in((unpacked / "README.md").read_text(encoding="utf-8"))
+        environment = here / "environment"
+        venv.create(environment, with_pip=True)
+        for kind, source in (("wheel", wheel), ("folder", unpacked)):
+            (here / kind).mkdir()
+            _try_installed(environment, source, program, here / kind)
         _run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", *TESTS, cwd=unpacked)
 
 
-def _try_wheel(here: Path, wheel: Path, program: str) -> None:
-    environment = here / "environment"
-    venv.create(environment, with_pip=True)
+def _try_installed(environment: Path, source: Path, program: str, here: Path) -> None:
     python, command = str(environment / "bin/python"), str(environment / "bin/spry-session")
-    _run(python, "-m", "pip", "install", "--quiet", str(wheel), cwd=here)
+    # Of the second source the version is the same, so that pip would leave the first one in place.
+    _run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "aiohttp-spry-session", cwd=here)
+    _run(python, "-m", "pip", "install", "--quiet", str(source), cwd=here)
     (here / "program.py").write_text(program.replace("port=8080", "port=0"), encoding="utf-8")
     server = subprocess.Popen([python, "-u", "program.py"], cwd=here, stdout=subprocess.PIPE, text=True)
     try:

@@ -8,31 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from .arrival import Place
 from .status import KEEP, CookieAction
 
 __all__ = ["CookieDecision"]
 
 
-class CookieDecision:
-    """The decision of one request.
+class CookieDecision(Struct, eq=False):
+    """The decision of one request."""
 
-    :param spares: what the client presented beside its identifier, since a rotation of it had an outcome that nobody
-        knew.
-    """
+    spares: Sequence[str] = ()
+    """What the client presented beside its identifier, since a rotation of it had an outcome that nobody knew."""
+    action: CookieAction = KEEP
+    """What becomes of the session's cookie."""
+    spare: Place | None = None
+    """Where the session is, if a step landed of which nobody knows; the client is given its identifier too."""
+    spare_action: CookieAction = KEEP
+    """What becomes of the cookie beside it."""
+    went_on: bool = False
+    """Whether the request went on, and others with it, since this was decided."""
 
-    __slots__ = ("action", "spare", "spare_action", "spares", "went_on")
-
-    def __init__(self, spares: Sequence[str]) -> None:
-        self.spares = spares
-        self.action = KEEP
-        """What becomes of the session's cookie."""
-        self.spare: Place | None = None
-        """Where the session is, if a step landed of which nobody knows; the client is given its identifier too."""
-        self.spare_action = KEEP
-        """What becomes of the cookie beside it."""
-        self.went_on = False
-        """Whether the request went on, and others with it, since this was decided."""
+    def __repr__(self) -> str:
+        # (promise 10) never the spares
+        return f"<CookieDecision {self.action.name}, spare {self.spare_action.name}>"
 
     @property
     def writes(self) -> bool:

@@ -58,7 +58,7 @@ class Driver:
         self._lifecycle = Lifecycle(store, trails, self._landing, policy, identifiers, clock)
         self.watcher = Watcher(store, trails, policy, clock)
         """Ends what depends on a session, when that has ended."""
-        self.begin: Callable[..., SessionState] = partial(SessionState, policy, identifiers)
+        self.begin: Callable[..., SessionState] = partial(SessionState.begin, policy, identifiers)
         """Returns the session of a request that presented these identifiers."""
 
     async def look_up(self, state: SessionState) -> None:

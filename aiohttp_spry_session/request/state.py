@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from ..events import EventName
@@ -35,92 +36,81 @@ from .view import View
 __all__ = ["SessionState"]
 
 
-class SessionState:
-    """The session of one request."""
+def _no_request() -> None:
+    """Outside a request there is none."""
 
-    # Slots, all set at once: an attribute that is left to the class, or comes late, is slow in every request.
-    __slots__ = (
-        "_came_retired",
-        "_handed_out",
-        "_identifiers",
-        "_refusal",
-        "busy",
-        "by_header",
-        "companion",
-        "cookie",
-        "dirty",
-        "failure",
-        "handled",
-        "has_left",
-        "headers_sent",
-        "is_new",
-        "known",
-        "last_used_at",
-        "newcomer",
-        "news",
-        "place",
-        "policy",
-        "presented",
-        "prospective",
-        "renewing",
-        "request",
-        "rolling",
-        "starting",
-        "status",
-        "tracking",
-        "used",
-        "view",
-        "waiting",
-    )
 
-    def __init__(
-        self, policy: Policy, identifiers: IdentifierSource, presented: Sequence[str], spares: Sequence[str] = ()
-    ) -> None:
-        self.policy = policy
-        self._identifiers = identifiers
-        self.presented = presented
-        self.by_header = False
-        """Whether that came in a header, and not in a cookie."""
-        self.known: Sequence[str] = ()
-        """Handles that the client presented and the store knew."""
-        self.status = UNLOADED
-        self.place: Place | None = None
-        """Where the session is; set while it is live."""
-        self.prospective: str | None = None
-        """The identifier that a session will have which is not there yet, once anybody wanted to know."""
-        self.view = View(policy.max_bytes)
-        self.cookie = CookieDecision(spares)
-        self.news: list[News] = []
-        self.failure: AdapterError | None = None
-        """Of the look-up before the handler ran."""
-        self.headers_sent = False
-        self.has_left: Callable[[], bool] | None = None
-        """Tells whether the headers have left, where no response hook does."""
-        self.handled = False
-        """Whether the handler is done."""
-        self.is_new = True
-        self.used = False
-        self.last_used_at: float | None = None
-        """When the session was used before this request, in Unix seconds, as far as that was stored."""
-        self.request: Callable[[], object] = _no_request
-        """Returns the request, for who is told of an event; ``None`` once it is over."""
-        self.busy = False
-        """Whether a task of the request is at the store; this and ``waiting`` are the driver's."""
-        self.waiting: list[Callable[[], None]] = []
-        """What wakes the tasks that wait for their turn."""
-        self.companion: Companion[SessionState] | None = None
-        """What comes on top of the session, in this request."""
-        self.newcomer: Newcomer[SessionState] | None = None
-        """Who is asked where the client presented nothing that the store knows."""
-        self._refusal: str | None = None
-        self.starting = self.renewing = self._handed_out = self._came_retired = False
-        self.tracking = True
-        """Whether what this request does is a use of the session."""
-        self.rolling = policy.rolling
-        self.dirty = self.rolling or policy.track_use is not None
-        """Whether there may be something to commit; :func:`~.plan.next_step` knows."""
+class SessionState(Struct, eq=False):
+    """The session of one request.
+
+    A ``Struct``, since every request makes one: its many fields are set in C.
+    """
+
+    policy: Policy
+    _identifiers: IdentifierSource
+    presented: Sequence[str]
+    view: View
+    cookie: CookieDecision
+    rolling: bool
+    dirty: bool
+    """Whether there may be something to commit; :func:`~.plan.next_step` knows."""
+    status: Status = UNLOADED
+    place: Place | None = None
+    """Where the session is; set while it is live."""
+    by_header: bool = False
+    """Whether the identifiers came in a header, and not in a cookie."""
+    known: Sequence[str] = ()
+    """Handles that the client presented and the store knew."""
+    prospective: str | None = None
+    """The identifier that a session will have which is not there yet, once anybody wanted to know."""
+    news: list[News] = []
+    failure: AdapterError | None = None
+    """Of the look-up before the handler ran."""
+    headers_sent: bool = False
+    has_left: Callable[[], bool] | None = None
+    """Tells whether the headers have left, where no response hook does."""
+    handled: bool = False
+    """Whether the handler is done."""
+    is_new: bool = True
+    used: bool = False
+    last_used_at: float | None = None
+    """When the session was used before this request, in Unix seconds, as far as that was stored."""
+    request: Callable[[], object] = _no_request
+    """Returns the request, for who is told of an event; ``None`` once it is over."""
+    busy: bool = False
+    """Whether a task of the request is at the store; this and ``waiting`` are the driver's."""
+    waiting: list[Callable[[], None]] = []
+    """What wakes the tasks that wait for their turn."""
+    companion: Companion[SessionState] | None = None
+    """What comes on top of the session, in this request."""
+    newcomer: Newcomer[SessionState] | None = None
+    """Who is asked where the client presented nothing that the store knows."""
+    starting: bool = False
+    renewing: bool = False
+    tracking: bool = True
+    """Whether what this request does is a use of the session."""
+    _handed_out: bool = False
+    _came_retired: bool = False
+    _refusal: str | None = None
+
+    @classmethod
+    def begin(
+        cls, policy: Policy, identifiers: IdentifierSource, presented: Sequence[str], spares: Sequence[str] = ()
+    ) -> SessionState:
+        """Return the session of a request that presented these identifiers, and those beside them.
+
+        :param spares: what the client was given beside its identifier, by a rotation whose outcome nobody knew.
+        """
+        rolling = policy.rolling
+        view, cookie = View(policy.max_bytes), CookieDecision(spares)
+        state = cls(policy, identifiers, presented, view, cookie, rolling, rolling or policy.track_use is not None)
         if not presented and not spares and identifiers.synchronous:
-            self.begin_absent()
+            state.begin_absent()
+        return state
+
+    def __repr__(self) -> str:
+        # (promise 10) never an identifier
+        return f"<SessionState {self.status.name}{'' if self.place is None else f' {self.place.handle}'}>"
 
     # What is known.
 
@@ -291,16 +281,16 @@ class SessionState:
             assert self.place is not None  # noqa: S101 - what was extended is there
             self.place = replace(self.place, record=replace(self.place.record, expires_at=step.expires_at))
             self._extended(step.extension)
-        elif isinstance(step, Create):
-            self.place = Place(step.identifier, step.handle, step.record)
-            self.status, self.starting, self.renewing = LIVE, False, False
-            self._take_over(step)
-            self._tell("created", step.reason)
         else:
-            self.place = Place(step.identifier, step.new, step.record)
-            self._take_over(step)
-            self._tell("rotated", step.reason, previous=step.handle)
-        if isinstance(step, Create | Move):
+            if isinstance(step, Create):
+                self.place = Place(step.identifier, step.handle, step.record)
+                self.status, self.starting, self.renewing = LIVE, False, False
+                self._take_over(step)
+                self._tell("created", step.reason)
+            else:
+                self.place = Place(step.identifier, step.new, step.record)
+                self._take_over(step)
+                self._tell("rotated", step.reason, previous=step.handle)
             self.cookie.send()
             self.cookie.settle()
         # Another task of the request may have changed something meanwhile.
@@ -408,7 +398,3 @@ class SessionState:
     def _tell(self, name: EventName, reason: str, *, previous: str | None = None) -> None:
         assert self.place is not None  # noqa: S101 - only of what is there
         self.news.append(News(name, self.place.handle, self.place.record.owner, reason, previous))
-
-
-def _no_request() -> None:
-    """Outside a request there is none."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from ..codec import entry_size, pack, packed_size, unpack, unpack_session
 from ..exceptions import SessionTooLargeError
 from ..facts import NO_FACTS, Facts
@@ -19,45 +21,32 @@ Sent = int
 """The view's revision at the time when its changes went to the store."""
 
 
-class View:
-    """What a request sees, and which of it is to be stored.
+class View(Struct, eq=False):
+    """What a request sees, and which of it is to be stored."""
 
-    :param limit: the largest payload in bytes, without the facts; ``None``: no limit.
-    """
+    _limit: int | None
+    """The largest payload in bytes, without the facts; ``None``: no limit."""
+    values: dict[str, bytes] = {}
+    """What is stored, with the changes made."""
+    changes: dict[str, bytes | None] = {}
+    """What is to be stored; ``None`` removes a key."""
+    facts: Facts = NO_FACTS
+    """What is known of the session beside its values."""
+    _stored: int = 0
+    """The length of the stored payload without the facts; 0 while there is none."""
+    _packed: int = 0
+    """That of the one which goes to the store."""
+    _revision: int = 0
+    """Counts what is changed, so that a landing knows whether anything was meanwhile."""
+    _touched: dict[str, int] = {}
+    """The revision at which each key was last changed."""
+    _bound: int = 0
+    """What was put since the last commit takes no more bytes than this."""
+    _sum: int | None = None
+    """The exact size of all entries of ``values``, once it was asked for."""
 
-    __slots__ = (
-        "_bound",
-        "_limit",
-        "_packed",
-        "_revision",
-        "_stored",
-        "_sum",
-        "_touched",
-        "changes",
-        "facts",
-        "values",
-    )
-
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self.values: dict[str, bytes] = {}
-        """What is stored, with the changes made."""
-        self.changes: dict[str, bytes | None] = {}
-        """What is to be stored; ``None`` removes a key."""
-        self.facts = NO_FACTS
-        """What is known of the session beside its values."""
-        self._stored = 0
-        """The length of the stored payload without the facts; 0 while there is none."""
-        self._packed = 0
-        """That of the one which goes to the store."""
-        self._revision = 0
-        """Counts what is changed, so that a landing knows whether anything was meanwhile."""
-        self._touched: dict[str, int] = {}
-        """The revision at which each key was last changed."""
-        self._bound = 0
-        """What was put since the last commit takes no more bytes than this."""
-        self._sum: int | None = None
-        """The exact size of all entries of ``values``, once it was asked for."""
+    def __repr__(self) -> str:
+        return f"<View of {len(self.values)} keys>"  # the values are nobody's business
 
     def put(self, key: str, value: bytes) -> None:
         """Change a key; ``SessionTooLargeError``, and nothing changed, where the session would be too large."""

@@ -18,6 +18,8 @@ __all__ = ["GuardedStore"]
 
 T = TypeVar("T")
 
+_NUMBER = (float, int)  # a union would be made anew for each record
+
 
 class GuardedStore:
     """Calls an adapter with a time limit; whatever goes wrong there is an :class:`AdapterError` here (promise 9)."""
@@ -207,7 +209,13 @@ class GuardedStore:
     def _ask(self, operation: str, method: Callable[..., Awaitable[T]], *args: Any) -> Generator[Any, Any, T]:
         """Await a method within the time limit; for ``yield from``."""
         try:
-            return (yield from self._limit.run(method(*args)))
+            steps = method(*args).__await__()
+            try:
+                waiting_for = steps.send(None)
+            except StopIteration as done:  # at once, as with a store in memory
+                answer: T = done.value
+                return answer
+            return (yield from self._limit.finish(steps, waiting_for))
         except AdapterError as error:
             raise self._failed(operation, error)  # noqa: B904 - the same one, with its own cause
         except TimeoutError as error:
@@ -246,8 +254,8 @@ def _check_record(operation: str, record: object) -> SessionRecord:
     if not (
         isinstance(record.payload, bytes)
         and isinstance(record.version, int)
-        and isinstance(record.created_at, float | int)
-        and (record.expires_at is None or isinstance(record.expires_at, float | int))
+        and isinstance(record.created_at, _NUMBER)
+        and (record.expires_at is None or isinstance(record.expires_at, _NUMBER))
         and (record.owner is None or isinstance(record.owner, str))
     ):
         raise AdapterError(operation, "answered a SessionRecord with fields of wrong types")

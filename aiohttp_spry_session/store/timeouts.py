@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Generator
+from collections.abc import Generator
 from contextvars import Context
 from time import monotonic
 from typing import Any, TypeVar
@@ -34,23 +34,13 @@ class TimeLimit:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def run(self, operation: Awaitable[T]) -> Generator[Any, Any, T]:
-        """Await an operation within the time; for ``yield from`` in a generator-based coroutine.
+    def finish(self, steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
+        """Run what is left of an operation after its first suspension, within the time; for ``yield from``.
 
-        What completes at once, as with a store in memory, needs no limit, and pays for no timer.
+        What completes at once, as with a store in memory, needs no limit: its caller does not come here.
 
         :raises TimeoutError: where it took longer; it is cancelled.
         """
-        steps = operation.__await__()
-        try:
-            waiting_for = steps.send(None)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        return (yield from self._finish(steps, waiting_for))
-
-    def _finish(self, steps: Generator[Any, Any, T], waiting_for: Any) -> Generator[Any, Any, T]:
-        """Run what is left of an operation after its first suspension."""
         if self._seconds is None:
             return (yield from _go_on(steps, waiting_for))
         task = self._begin(self._seconds)

@@ -8,13 +8,18 @@ function show(text, state) {
   status.dataset.state = state;
 }
 
+// As the other pages write it.
+function moment(value) {
+  return `${new Date(value).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium", timeZone: "UTC" })} UTC`;
+}
+
 source.addEventListener("open", () => show("Connected", "good"));
 source.addEventListener("error", () => show("Connecting again …", "wait"));
 source.addEventListener("state", (event) => {
   const session = JSON.parse(event.data);
   for (const [name, value] of Object.entries(session)) {
     const cell = view.querySelector(`[data-field="${name}"]`);
-    if (cell) cell.textContent = name === "expires_at" && value ? new Date(value).toLocaleString() : (value ?? "nobody");
+    if (cell) cell.textContent = name === "expires_at" && value ? moment(value) : (value ?? "nobody");
   }
 });
 source.addEventListener("ended", (event) => {

@@ -224,8 +224,10 @@ async def test_everything_has_moved(stores: Stores, record: SessionRecord, caplo
     assert await stores.adapter.count() == 3
     await stores.adapter.load("a")
     assert await stores.adapter.count() == 3
+    assert await stores.adapter.remaining() == 2
     assert await stores.adapter.move_all() == 2
     assert await stores.adapter.move_all() == 0
+    assert await stores.adapter.remaining() == 0
     assert await stores.old.count() == 0
     assert dict([pair async for pair in stores.adapter.scan()]) == dict.fromkeys("abc", record)
     for _ in range(2):

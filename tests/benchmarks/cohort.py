@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .load import Client, Slice
+from .load import CONNECTIONS, Client, Slice
 from .results import print_table, save, summary
 from .stores import available, urls
 from .whole import core_for_servers, server
 
-CASES = ("read", "write")
+CASES = ("read", "write", "own")
+"""One ``get``; one ``set``; one ``get`` by a handler that then waits for a database of its own."""
 WAYS = ("without", "with")
 
 PLACES: dict[str, list[tuple[str, int]]] = {
@@ -71,12 +72,18 @@ def run(
 def _measure(
     loop: str, places: Sequence[tuple[str, int]], rounds: int, seconds: float, core: int | None
 ) -> list[dict[str, Any]]:
-    wanted = [(variant, connections, case) for variant, connections in places for case in CASES]
+    wanted = [
+        (variant, connections, case)
+        for variant, connections in places
+        for case in CASES
+        if case != "own" or (variant, connections) == ("memory", CONNECTIONS)
+    ]
     figures = {place: {way: Figures() for way in WAYS} for place in wanted}
     with _clients([variant for variant, _ in places], loop, core) as clients:
         for _ in range(rounds):
             for variant, connections, case in random.sample(wanted, len(wanted)):
-                bare = clients["bare", ""].measure("untouched", seconds, connections)
+                own = case if case == "own" else "untouched"
+                bare = clients["bare", ""].measure(own, seconds, connections)
                 for way in random.sample(WAYS, len(WAYS)):
                     slice_ = clients[variant, way].measure(case, seconds, connections)
                     figures[variant, connections, case][way].add(slice_, bare)
@@ -104,7 +111,7 @@ def _clients(variants: Sequence[str], loop: str, core: int | None) -> Iterator[d
                 client = Client(stack.enter_context(server(variant, url, loop, core, turn=way != "without")), directory)
                 stack.callback(client.close)
                 client.start_sessions()
-                for case in ("untouched",) if variant == "bare" else CASES:
+                for case in ("untouched", "own") if variant == "bare" else CASES:
                     client.warm_up(case)
                 clients[variant, way] = client
         yield clients

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from aiohttp_spry_session import SessionManager, adapter_from_url, middleware, setup
 
-from .cases import OTHERS, VARIANTS, Handler, handlers
+from .cases import OTHERS, VARIANTS, Handler, handlers, open_own_database
 
 
 def application(variant: str, url: str) -> web.Application:
@@ -21,6 +21,7 @@ def application(variant: str, url: str) -> web.Application:
     for name, handler in handlers(variant).items():
         app.router.add_get(f"/{name}", handler)
     app.router.add_get("/cpu", _cpu)
+    app.cleanup_ctx.append(open_own_database)
     if variant in OTHERS:
         _set_up_aiohttp_session(app, variant, url)
     elif variant == "empty":

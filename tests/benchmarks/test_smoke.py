@@ -29,12 +29,15 @@ def test_whole_servers_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_turn_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With and without, beside bare aiohttp."""
+    """With and without, beside bare aiohttp; once also with a handler that waits for a database of its own."""
     monkeypatch.setattr(load.shutil, "which", lambda program: None)
-    found = cohort.run(rounds=1, seconds=0.1, places={"asyncio": [("memory", 4)]})
+    found = cohort.run(rounds=1, seconds=0.1, places={"asyncio": [("memory", 4), ("memory", load.CONNECTIONS)]})
     assert [(place["store"], place["connections"], place["case"]) for place in found["places"]] == [
         ("memory", 4, "read"),
         ("memory", 4, "write"),
+        ("memory", load.CONNECTIONS, "read"),
+        ("memory", load.CONNECTIONS, "write"),
+        ("memory", load.CONNECTIONS, "own"),
     ]
     assert results.load("cohort") is not None
 

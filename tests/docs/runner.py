@@ -22,7 +22,7 @@ from aiohttp_spry_session import SessionManager, get_session, setup
 from .blocks import Block
 from .transcript import differs, names_in, read_commands, run
 
-__all__ = ["PageRunner"]
+__all__ = ["DATA", "PageRunner"]
 
 DATA = {"", "text", "ini", "nginx", "sql", "html"}
 """Blocks with nothing to run."""

@@ -13,6 +13,7 @@ import pytest
 
 import aiohttp_spry_session
 from aiohttp_spry_session import SessionManager
+from aiohttp_spry_session.cli.arguments import COMMANDS
 from aiohttp_spry_session.exceptions import SessionError
 
 from .blocks import ROOT, pages
@@ -113,6 +114,42 @@ def test_make_targets() -> None:
     for page in pages():
         named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
         assert named <= targets, page
+
+
+def test_extras() -> None:
+    """The page on installing has every extra that is for users."""
+    text = (DOCS / "how-to" / "install.md").read_text(encoding="utf-8")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    ours = {"demo", "test", "e2e", "lint", "docs", "package", "mutants", "bench"}
+    assert (
+        set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+        == settings["project"]["optional-dependencies"].keys() - ours
+    )
+
+
+def test_versions() -> None:
+    """What the README and the page on installing need is what the project says that it needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tested = re.findall(r":: Python :: (3\.\d+)$", "\n".join(project["classifiers"]), re.MULTILINE)
+    (aiohttp,) = re.findall(r"^aiohttp>=([\d.]+)", "\n".join(project["dependencies"]), re.MULTILINE)
+    for page in (ROOT / "README.md", DOCS / "how-to" / "install.md"):
+        text = page.read_text(encoding="utf-8")
+        assert f"Python {tested[0]} to {tested[-1]}" in text
+        assert f"aiohttp {aiohttp} or newer" in text
+
+
+def test_commands() -> None:
+    """The table of the command line has every command."""
+    text = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8").partition("| option |")[0]
+    assert set(re.findall(r"^\| `(\w+)", text, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_security_names_its_tests() -> None:
+    """Where a requirement is tested, as the page on security says, there are tests."""
+    text = (DOCS / "explanation" / "security.md").read_text(encoding="utf-8").partition("| what | tests |")[2]
+    named = re.findall(r"`(\w+/(?:test_\w+\.py)?)`", text)
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_every_page_is_reached() -> None:

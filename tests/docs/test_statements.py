@@ -12,7 +12,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from aiohttp_spry_session import MemorySessionAdapter, SessionEvent, SessionManager, get_session, setup
+from aiohttp_spry_session import (
+    MemorySessionAdapter,
+    SessionEvent,
+    SessionManager,
+    SessionRecord,
+    get_session,
+    setup,
+)
+from aiohttp_spry_session.adapters.migrating import MigratingAdapter
+from aiohttp_spry_session.adapters.sealed import SealedAdapter, generate_key
+from aiohttp_spry_session.codec import pack
+from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock, FaultyAdapter, start_session
 
 from .blocks import ROOT
@@ -144,6 +155,25 @@ async def test_sessions_of_a_sub_application_alone() -> None:
         async with client.get("/inner/") as response:
             assert await response.text() == "new"
         assert store.calls == ["load"]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_an_old_store_is_believed_while_sessions_move(clock: FakeClock, sealed: bool) -> None:
+    """Security, seal: until the move is over, who writes to an old store that is not sealed can forge there."""
+    key = generate_key()
+    memory = MemorySessionAdapter()
+    old = SealedAdapter(memory, key) if sealed else memory
+    manager = SessionManager(MigratingAdapter(SealedAdapter(MemorySessionAdapter(), key), old), clock=clock)
+
+    async def owner(request: web.Request) -> web.Response:
+        return web.Response(text=str(request["session"].owner))
+
+    async with client_of(manager, owner) as client:
+        forged = SessionRecord(pack({}), 1, clock(), clock() + 60, "administrator")
+        await memory.create(handle_of("x" * 43), forged)
+        client.session.cookie_jar.update_cookies({manager.name: "x" * 43})
+        async with client.get("/") as response:
+            assert await response.text() == ("None" if sealed else "administrator")
 
 
 async def test_messages_that_troubleshooting_explains() -> None:

@@ -52,6 +52,12 @@ async def test_sessions_of_one_owner(opened, store):
     assert store.calls == ["find", "find"]
 
 
+async def test_sessions_of_one_moment_come_as_a_limit_keeps_them(opened):
+    """Those that began at the same time are sorted by handle, so that the first so many are those that stay."""
+    handles = [(await sign_in(opened, "ada")).handle for _ in range(5)]
+    assert [info.handle for info in await opened.find("ada")] == sorted(handles, reverse=True)
+
+
 async def test_no_sessions(opened):
     """An empty store has none."""
     assert await listed(opened) == []

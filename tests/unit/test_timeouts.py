@@ -16,7 +16,12 @@ from aiohttp_spry_session.store.timeouts import TimeLimit
 @types.coroutine
 def limited(operation, limit):
     """Bring an operation to its first suspension, and finish it within the limit, as the guarded store does."""
-    return (yield from limit.run(operation))
+    steps = operation.__await__()
+    try:
+        waiting_for = steps.send(None)
+    except StopIteration as done:
+        return done.value
+    return (yield from limit.finish(steps, waiting_for))
 
 
 async def limited_call(operation, limit):

@@ -207,12 +207,19 @@ class MigratingAdapter(WrappingAdapter):
                 number += not place[1].retired
         return number
 
+    async def remaining(self) -> int:
+        """Return how many live sessions are still in the old store: 0 when each has moved or ended.
+
+        :raises NotImplementedError: where the old adapter cannot count its sessions.
+        """
+        return await self.old.count()
+
     async def purge(self) -> int:
         """Delete what has expired in both stores; log, once, when there is nothing left to move."""
         purged = await self.adapter.purge() + await self.old.purge()
         if self.move and not self._told:
             with contextlib.suppress(NotImplementedError):
-                if not await self.old.count():
+                if not await self.remaining():
                     self._told = True
                     logger.warning("every session has moved: the old store holds none any more")
         return purged

@@ -499,7 +499,7 @@ def the_oldest_of_before_ends(patch: pytest.MonkeyPatch) -> None:
 
     async def before(self: Any, state: SessionState, owner: str) -> Any:
         self.most -= 1
-        await original(self, SessionState(state.policy, state._identifiers, ("x",)), owner)
+        await original(self, SessionState.begin(state.policy, state._identifiers, ("x",)), owner)
         self.most += 1
         return Before(state.record, state.view.facts, False)
 

@@ -59,7 +59,7 @@ def sighting(
 
 def fresh(presented: Sequence[str] = (OLD,), spares: Sequence[str] = (), **options: Any) -> SessionState:
     """The state of a request that presented something."""
-    return SessionState(policy(**options), identifiers(), presented, spares)
+    return SessionState.begin(policy(**options), identifiers(), presented, spares)
 
 
 def machine(status: Status, **options: Any) -> SessionState:

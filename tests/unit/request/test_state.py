@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from aiohttp_spry_session import HeadersSentError, SessionEndedError, SessionRecord
 from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.request.arrival import Place
+from aiohttp_spry_session.request.cookie import CookieDecision
 from aiohttp_spry_session.request.plan import next_move, next_step, start, touch
 from aiohttp_spry_session.request.state import SessionState
 from aiohttp_spry_session.request.status import ABSENT, KEEP, CookieAction, LostError, Status
@@ -412,3 +413,6 @@ def test_nothing_shows_an_identifier() -> None:
     assert "new1" not in shown
     assert "secret" not in shown
     assert "old" not in shown
+    assert repr(machine(ABSENT)) == "<SessionState ABSENT>"
+    assert repr(CookieDecision(("spare",))) == "<CookieDecision KEEP, spare KEEP>"
+    assert repr(state.view) == "<View of 1 keys>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -30,6 +30,7 @@ def change(view: View, key: str, value: bytes | None) -> None:
 
 
 @given(st.lists(CHANGE), st.integers(1, 200))
+@example([("a", b"1" * 10), ("b", b"1" * 30), ("a", None), ("c", b"1" * 5), ("d", b"1" * 20)], 60)
 def test_limit_is_exact(changes: list[tuple[str, bytes | None]], limit: int) -> None:
     """Law: a key is refused exactly where the packed whole would be too large, unless it makes it no larger."""
     view = View(limit)
