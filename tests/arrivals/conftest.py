@@ -228,18 +228,31 @@ def site(make_site: Callable[..., Site], kind: str, old_redis: Redis) -> Site:
     return make_site(kind)
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "minimal", "sealed", "migrating"])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> SessionAdapter:
-    """A store of each kind; ``minimal`` has four methods, and takes two steps to rotate; two are around others."""
+@pytest.fixture
+def process(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], SessionAdapter]:
+    """Make what each of several processes has, of one store of a kind."""
     name = f"arrivals_{secrets.token_hex(6)}"
+
+    def make(kind: str) -> SessionAdapter:
+        if kind == "sqlite":
+            return SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF")
+        if kind == "redis":
+            return RedisSessionAdapter(request.getfixturevalue("redis_server").url, prefix=f"{name}:")
+        dsn = request.getfixturevalue("postgres_server").dsn
+        return PostgresSessionAdapter(dsn, schema=name, create_schema=True)
+
+    return make
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "minimal", "sealed", "migrating"])
+def any_store(
+    request: pytest.FixtureRequest, process: Callable[[str], SessionAdapter], tmp_path: Path
+) -> SessionAdapter:
+    """A store of each kind; ``minimal`` has four methods, and takes two steps to rotate; two are around others."""
+    if request.param in ("sqlite", "redis", "postgres"):
+        return process(request.param)
     if request.param == "memory":
         return MemorySessionAdapter()
-    if request.param == "sqlite":
-        return SQLiteSessionAdapter(tmp_path / "sessions.db", synchronous="OFF")
-    if request.param == "redis":
-        return RedisSessionAdapter(request.getfixturevalue("redis_server").url, prefix=f"{name}:")
-    if request.param == "postgres":
-        return PostgresSessionAdapter(request.getfixturevalue("postgres_server").dsn, schema=name, create_schema=True)
     if request.param == "sealed":
         return SealedAdapter(MemorySessionAdapter(), KEY, hide_owners=True)
     if request.param == "migrating":

@@ -59,6 +59,23 @@ async def test_signed_in_before_and_after(
     assert await browser.values(f"{OLD}={old}", f"SPRY_SESSION_ID={ours}") == {}
 
 
+@pytest.mark.parametrize("shared", ["sqlite", "redis", "postgres"])
+async def test_several_processes(
+    process: Callable[[str], SessionAdapter], site: Site, clock: FakeClock, shared: str
+) -> None:
+    """They share the store alone, and one of them makes the session."""
+    managers = [SessionManager(process(shared), clock=clock) for _ in range(3)]
+    recorders = [Recorder(manager) for manager in managers]
+    browsers = [await site.new(manager) for manager in managers]
+    for _ in range(5):
+        old = await site.old()
+        responses = await asyncio.gather(*(browser.ask(**{OLD: old}) for browser in browsers * 2))
+        assert [(await response.json())["values"] for response in responses] == [VALUES] * 6
+        assert len({new_cookie(response) for response in responses}) == 1
+    assert sorted(event.name for recorder in recorders for event in recorder.events) == ["created"] * 5
+    assert await managers[0].count() == 5
+
+
 async def test_the_identifier(site: Site, manager: SessionManager, kind: str) -> None:
     """It is the old cookie's value, where that can be one; a token is too long, and has a digest instead."""
     browser = await site.new(manager)
