@@ -27,7 +27,8 @@ class SessionEvent:
     ``owner`` is known where the session was. ``request`` is that in which it happened; ``None`` outside of requests.
     ``reason`` says why:
 
-    - created: ``started``, ``bind`` or ``destroy`` (the empty session that follows a destroyed one)
+    - created: ``started``, ``bind``, ``destroy`` (the empty session that follows a destroyed one) or ``arrived``
+      (from aiohttp-session)
     - renewed: ``renew`` or ``rolling``
     - rotated: ``rotate``, ``bind``, ``confirm`` or ``limit`` (a ``bind`` that was one too many lost its owner again)
     - destroyed: ``destroy`` or ``bind`` (by a request), ``revoke``, or ``limit`` (the owner has newer ones enough)

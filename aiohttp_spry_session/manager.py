@@ -31,7 +31,7 @@ from .options import (
 from .overview import Overview, SessionInfo, check_handle
 from .policy import Policy, WhenFull
 from .request.arrival import Place
-from .request.companion import Companion
+from .request.companion import Companion, Newcomer
 from .request.driver import Driver
 from .request.state import SessionState
 from .session import Session, check_owner
@@ -64,6 +64,8 @@ class Requests:
         """Returns what the handler sees of a request's session."""
         self.companions: Callable[[web.Request], Companion[SessionState]] | None = None
         """Returns what comes on top of a request's session; ``None`` where nothing does."""
+        self.newcomers: Callable[[web.Request], Newcomer[SessionState] | None] | None = None
+        """Returns who may come in from another session library; ``None`` where nobody does."""
         self._policy = policy
         self._clock = clock
 

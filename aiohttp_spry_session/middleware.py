@@ -175,6 +175,10 @@ class _Cycle:
             state.has_left = partial(has_left, request.writer)
         if self._requests.companions is not None:
             state.companion = self._requests.companions(request)
+        if self._requests.newcomers is not None and not by_header:
+            newcomer = self._requests.newcomers(request)
+            if newcomer is not None:
+                state.expect(newcomer)
         return state
 
     async def _finish(self, state: SessionState, response: object) -> None:
@@ -246,6 +250,8 @@ class _Cycle:
         carrier.write(response, state)
         if state.companion is not None:
             state.companion.leaving(state, response.headers)
+        if state.newcomer is not None:
+            state.newcomer.leaving(state, response.headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

@@ -91,6 +91,7 @@ PARTS = {
     ),
     "redis": Part(("adapters.redis.*",), ("tests/redis",), servers=True),
     "postgres": Part(("adapters.postgres.*", "adapters.postgres_schema"), ("tests/postgres",), servers=True),
+    "arrivals": Part(("arrivals.*",), ("tests/arrivals",), servers=True),
     "contract": Part(
         ("testing.contract.*",),
         (

@@ -56,7 +56,7 @@ def test_changelog_has_the_version() -> None:
     assert all(re.fullmatch(r" - \d{4}-\d{2}-\d{2}", date) for _, date in dated)
 
 
-@pytest.mark.parametrize("extra", ["redis", "postgres", "seal", "dbsc", "cli"])
+@pytest.mark.parametrize("extra", ["redis", "postgres", "seal", "dbsc", "arrivals", "cli"])
 def test_extras_of_users(extra: str) -> None:
     """Each optional part has one, with no more than it imports."""
     assert len(PYPROJECT["project"]["optional-dependencies"][extra]) == 1

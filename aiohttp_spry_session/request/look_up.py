@@ -10,6 +10,7 @@ from ..identifiers import handle_of
 from ..store.guard import GuardedStore
 from ..store.trails import Trails
 from .arrival import Sighting
+from .companion import Newcomer
 from .landing import Landing
 from .plan import touch
 from .state import SessionState
@@ -37,6 +38,8 @@ class LookUp:
         state.arrive(sightings, self._clock())
         if state.cookie.spares:
             await self._look_up_spares(state)
+        if state.newcomer is not None and not state.known:
+            await self._let_in(state, state.newcomer)
         if state.companion is not None and state.place is not None:
             state.companion.arrived(state, self._clock())
         if state.place is None:
@@ -56,6 +59,22 @@ class LookUp:
         if record is not None and record.retired:
             handle, record = await self._trails.follow(asked, record)
         return Sighting(identifier, asked, handle, record)
+
+    async def _let_in(self, state: SessionState, newcomer: Newcomer[SessionState]) -> None:
+        """Look for a session of whoever comes in from another library; where that fails nothing is known yet."""
+        state.status = UNLOADED
+        try:
+            identifier = await newcomer.identify(state, self._store, self._clock)
+            sighting = None if identifier is None else await self._sight(state, identifier)
+        except BaseException:
+            state.unload()
+            raise
+        if identifier is not None:
+            state.presented = [*state.presented, identifier]
+        state.arrive([] if sighting is None else [sighting], self._clock())
+        if state.place is not None and not state.place.follows:  # else another request has written the newer cookie
+            state.cookie.send()
+            state.cookie.go_on()  # the handler is still to come, and other requests with it
 
     async def _look_up_spares(self, state: SessionState) -> None:
         """Settle what is in doubt, before anybody is told of the session; where that fails nothing is known yet."""

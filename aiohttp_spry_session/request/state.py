@@ -27,7 +27,7 @@ from ..identifiers import IdentifierSource
 from ..policy import Policy
 from ..record import SessionRecord
 from .arrival import Place, Sighting, judge
-from .companion import Companion
+from .companion import Companion, Newcomer
 from .cookie import CookieDecision
 from .status import ABSENT, LIVE, RETIRED, UNLOADED, LostError, News, Status
 from .steps import Create, Extend, Extension, Move, Step, Update
@@ -83,6 +83,8 @@ class SessionState(Struct, eq=False):
     """What wakes the tasks that wait for their turn."""
     companion: Companion[SessionState] | None = None
     """What comes on top of the session, in this request."""
+    newcomer: Newcomer[SessionState] | None = None
+    """Who is asked where the client presented nothing that the store knows."""
     starting: bool = False
     renewing: bool = False
     tracking: bool = True
@@ -193,6 +195,11 @@ class SessionState(Struct, eq=False):
             self.status = RETIRED  # (promise 5) as it arrived: what asked for a session of its own is forgotten
 
     # What the store knew of what the client presented.
+
+    def expect(self, newcomer: Newcomer[SessionState]) -> None:
+        """Take note that the client may hold more than what it presented, so that there is something to look up."""
+        self.newcomer = newcomer
+        self.status, self.starting = UNLOADED, False
 
     def arrive(self, sightings: Sequence[Sighting], now: float) -> None:
         """Take over the session that one of the presented identifiers leads to, or none (promise 4)."""

@@ -26,6 +26,7 @@ REFERENCE = "\n".join(page.read_text(encoding="utf-8") for page in sorted((DOCS 
     "module",
     [
         "aiohttp_spry_session",
+        "aiohttp_spry_session.arrivals",
         "aiohttp_spry_session.dbsc",
         "aiohttp_spry_session.testing",
         "aiohttp_spry_session.testing.dbsc",

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from aiohttp_session.cookie_storage import EncryptedCookieStorage
 
+from aiohttp_spry_session import get_session
 from aiohttp_spry_session.manager import requests_of
 from aiohttp_spry_session.testing import start_session
 
-from .conftest import AT_ONCE, Load, opened
+from .conftest import AT_ONCE, Load, blocks_of, opened
 
 SECONDS = 15.0
 """When to give up on what should have come; nothing waits for it to pass."""
@@ -129,3 +135,26 @@ async def test_nothing_is_left_of_a_socket(load: Load) -> None:
         await client.post("/out")
         await socket.receive(SECONDS)
     assert len(watcher) == 0
+
+
+async def test_visitors_of_aiohttp_session_arrive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the lines of the page: a cookie of the old storage signs its user in, as the owner of the session."""
+    monkeypatch.chdir(tmp_path)
+    page = blocks_of("from-aiohttp-session.md")
+    program: dict[str, Any] = {}
+    exec(compile(next(block.text for block in page if block.language == "python"), "page", "exec"), program)
+    app, manager = program["app"], program["manager"]
+
+    async def who(request: web.Request) -> web.Response:
+        session = get_session(request)
+        return web.json_response([await session.get("user_id"), session.owner])
+
+    app.router.add_get("/", who)
+    data = {"created": int(time.time()), "session": {"user_id": 7}}
+    old = EncryptedCookieStorage(program["key"])._fernet.encrypt(json.dumps(data).encode()).decode()
+    async with TestServer(app) as server, opened(server) as client:
+        async with client.get("/", headers={"Cookie": f"AIOHTTP_SESSION={old}"}) as response:
+            assert await response.json() == [7, "7"]
+        async with client.get("/") as response:
+            assert await response.json() == [7, "7"]
+        assert len(await manager.find("7")) == 1

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, assert_type
 import msgspec
 from aiohttp import web
 from aiosignal import Signal
+from redis.asyncio import Redis
 
 from aiohttp_spry_session import (
     SESSION,
@@ -27,6 +28,7 @@ from aiohttp_spry_session import (
     StoreCall,
     TooManySessionsError,
     adapter_from_url,
+    arrivals,
     dbsc,
     generate_identifier,
     get_session,
@@ -373,3 +375,14 @@ def binding(app: web.Application, manager: SessionManager) -> None:
     assert_type(devices.on_device_bound, Signal[SessionEvent])
     dbsc.setup(app, devices)
     app.router.add_get("/vault", vault)
+
+
+def arriving(app: web.Application, manager: SessionManager, client: Redis) -> None:
+    """Visitors of a site that used aiohttp-session."""
+    arrivals.setup(
+        app,
+        manager,
+        arrivals.AiohttpSessionRedis(client, cookie_name="old", max_age=3600, owner="user_id"),
+        arrivals.AiohttpSessionEncryptedCookie("key", max_age=timedelta(hours=1)),
+        arrivals.AiohttpSessionEncryptedCookie(b"key", max_age=None, cookie_name="older", owner=None),
+    )

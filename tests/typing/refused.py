@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from aiohttp_spry_session import MemorySessionAdapter, Session, SessionKey, SessionManager
+from aiohttp import web
+
+from aiohttp_spry_session import MemorySessionAdapter, Session, SessionKey, SessionManager, arrivals
 from aiohttp_spry_session.adapters.migrating import MigratingAdapter
 from aiohttp_spry_session.adapters.sealed import SealedAdapter
 from aiohttp_spry_session.integrations.aiohttp_security import SessionIdentityPolicy
@@ -44,3 +46,6 @@ async def refused(session: Session) -> None:
     SealedAdapter(MemorySessionAdapter(), 7)  # refused
     MigratingAdapter(MemorySessionAdapter())  # refused
     SessionIdentityPolicy(7)  # refused
+    arrivals.AiohttpSessionEncryptedCookie(b"key")  # refused
+    arrivals.AiohttpSessionRedis("redis://127.0.0.1")  # refused
+    arrivals.setup(web.Application(), SessionManager(), MemorySessionAdapter())  # refused

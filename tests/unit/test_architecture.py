@@ -185,7 +185,7 @@ def test_imports_of_the_core_make_no_circle() -> None:
 
 def test_whole_core_is_in_the_list() -> None:
     """A new module of the core gets its place."""
-    outside = ("adapters/", "integrations/", "testing/", "dbsc/", "cli/")
+    outside = ("adapters/", "integrations/", "testing/", "dbsc/", "arrivals/", "cli/")
     known = {f"{module.replace('.', '/')}.py" for layer in LAYERS for module in layer}
     optional = {
         "__init__.py",
@@ -219,6 +219,7 @@ def test_nothing_imports_what_is_optional() -> None:
         "adapters.migrating",
         "integrations",
         "dbsc",
+        "arrivals",
     )
     own = (*(name.replace(".", "/") for name in optional), "testing/dbsc", "testing/plugin")  # a fixture, when used
     knowing = {
@@ -234,7 +235,8 @@ def test_only_the_request_cycle_knows_aiohttp_web() -> None:
     outside = ("testing/", "integrations/")
     knowing = {path for path in SOURCES if ":aiohttp" in imported(path) and not path.startswith(outside)}
     binding = {"dbsc/devices.py", "dbsc/endpoints.py", "dbsc/visit.py"}
-    assert knowing == {"answers.py", "carriers.py", "middleware.py", "request_key.py", *binding}
+    arriving = {"arrivals/setting_up.py", "arrivals/visitors.py"}
+    assert knowing == {"answers.py", "carriers.py", "middleware.py", "request_key.py", *binding, *arriving}
 
 
 def test_what_is_long_says_its_rule() -> None:
