@@ -25,13 +25,14 @@ from .cohort import Cohort
 from .events import logger
 from .exceptions import AdapterError, ConflictError, SessionError
 from .manager import SessionManager, check_manager, requests_of
+from .managers import add_manager, check_inner
 from .request.state import SessionState
 from .request.status import UNLOADED
 from .request_key import NamedKey
 from .session import Session
 from .watch.alive import close_all
 
-__all__ = ["get_session", "managers_of", "session_middleware", "setup"]
+__all__ = ["get_session", "session_middleware", "setup"]
 
 
 def get_session(request: web.Request, key: str = "session") -> Session:
@@ -59,17 +60,8 @@ def setup(app: web.Application, manager: SessionManager, *, key: str = "session"
     :raises ValueError: where the key, the cookie name or the ``header`` is taken by another manager of the application,
         and for what is no manager.
     """
-    check_manager(manager)
-    taken = managers_of(app)
-    for other_key, other in taken.items():
-        if other_key == key or other.name == manager.name:
-            raise ValueError(
-                f"the application has a session manager with the key {other_key!r} and the cookie {other.name!r} "
-                "already: give each its own"
-            )
-        _check_header(manager, other)
-    app[_MANAGERS] = {**taken, key: manager}
     cycle = _Cycle(manager, key, hooked=True)
+    add_manager(app, manager, key)
     app.middlewares.append(cycle.middleware)
     app.on_response_prepare.append(cycle.on_response_prepare)
     app.cleanup_ctx.append(cycle.run_adapter)
@@ -83,15 +75,6 @@ def session_middleware(manager: SessionManager, *, key: str = "session") -> Midd
     unprepared; prefer :func:`setup`.
     """
     return _Cycle(manager, key, hooked=False).middleware
-
-
-_MANAGERS: web.AppKey[dict[str, SessionManager]] = web.AppKey("managers", dict)
-
-
-def managers_of(app: web.Application) -> dict[str, SessionManager]:
-    """Return the managers that were set up on an application itself, by their keys."""
-    managers: dict[str, SessionManager] | None = app.get(_MANAGERS)
-    return dict(managers or {})
 
 
 _SESSIONS: dict[ReferenceType[AbstractStreamWriter], dict[SessionManager, SessionState]] = {}
@@ -255,7 +238,7 @@ class _Cycle:
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""
-        _check_names(app, {self._manager.name: self._manager})
+        check_inner(app, {self._manager.name: self._manager})
         await self._manager.open()
         purging = asyncio.create_task(self._purge())
         try:
@@ -276,27 +259,3 @@ class _Cycle:
                 await self._manager.purge()
             except AdapterError as error:
                 logger.warning("purging expired sessions failed, to be tried again: %s", error)
-
-
-def _check_names(app: web.Application, taken: dict[str, SessionManager]) -> None:
-    """Raise ``ValueError`` where a sub-application's manager would take the cookie of another one's for its own."""
-    for resource in app.router.resources():
-        inner: web.Application | None = getattr(resource, "_app", None)
-        if inner is None:
-            continue
-        for manager in managers_of(inner).values():
-            if taken.get(manager.name, manager) is not manager:
-                raise ValueError(
-                    f"a sub-application has a session manager of its own with the cookie {manager.name!r}, which an "
-                    "application around it has too: give each its own name, or set one manager up on both"
-                )
-            for outer in taken.values():
-                _check_header(manager, outer)
-        _check_names(inner, taken)
-
-
-def _check_header(manager: SessionManager, other: SessionManager) -> None:
-    """Raise ``ValueError`` where two managers would write one header of a response."""
-    header = manager.header
-    if header is not None and manager is not other and header.lower() == (other.header or "").lower():
-        raise ValueError(f"two session managers on one way have the header {header!r}: give each its own")

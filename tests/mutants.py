@@ -66,6 +66,7 @@ PARTS = {
             "cohort",
             "editing",
             "manager",
+            "managers",
             "middleware",
             "overview",
             "record",

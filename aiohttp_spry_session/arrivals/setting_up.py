@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from ..manager import SessionManager, check_manager, requests_of
-from ..middleware import managers_of
+from ..managers import managers_of
 from .encrypted_cookie import AiohttpSessionEncryptedCookie
 from .old import Source
 from .redis import AiohttpSessionRedis

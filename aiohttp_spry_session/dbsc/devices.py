@@ -14,7 +14,8 @@ from ..cookies import read_cookie
 from ..events import SessionEvent, call_receivers
 from ..exceptions import SessionEndedError, SessionError
 from ..manager import SessionManager, check_manager, requests_of
-from ..middleware import get_session, managers_of
+from ..managers import managers_of
+from ..middleware import get_session
 from ..session import companion_of
 from .arrival import Device
 from .binding import Binding

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from ..identifiers import handle_of
 from ..manager import SessionManager, requests_of
-from ..middleware import managers_of
+from ..managers import managers_of
 from ..request.arrival import Place
 from ..request.companion import Companion
 from ..request.state import SessionState

@@ -15,7 +15,7 @@ from yarl import URL
 
 from ...dbsc.headers import CHALLENGE, IDENTIFIER, REGISTRATION, RESPONSE, SKIPPED
 from ...dbsc.keys import Algorithm
-from ...middleware import managers_of
+from ...managers import managers_of
 from .keys import SoftwareKey
 
 __all__ = ["DeviceSession", "SkipReason", "SoftwareDevice"]
