@@ -26,8 +26,8 @@ def cookie(**options: Any) -> AiohttpSessionEncryptedCookie:
 
 @pytest.mark.parametrize(
     "key",
-    [b"", b"short", bytes(31), bytes(33), "", "x" * 44, "Zoë", "A" * 43, None, 7, [KEY], Fernet],
-    ids=["nothing", "short", "31", "33", "empty", "no key", "no ASCII", "43", "none", "number", "list", "class"],
+    [b"", b"short", bytes(31), bytes(33), "", "x" * 44, "Zoë", "A" * 40, None, 7, [KEY], Fernet],
+    ids=["nothing", "short", "31", "33", "empty", "no key", "no ASCII", "40", "none", "number", "list", "class"],
 )
 def test_keys_that_are_none(key: Any) -> None:
     """The message says what a key is, and repeats none."""
