@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from redis.asyncio import Redis
 from aiohttp_spry_session import SessionManager, arrivals
 from aiohttp_spry_session.arrivals.claims import claim_of
 from aiohttp_spry_session.arrivals.old import read_old
+from aiohttp_spry_session.arrivals.visitors import _unquoted
 from aiohttp_spry_session.identifiers import handle_of
 from aiohttp_spry_session.testing import FakeClock
 
@@ -296,6 +298,30 @@ async def test_a_key_of_odd_characters(
     assert (await response.json())["values"] == VALUES
     assert len(str(new_cookie(response))) == 43
     assert not await site.still_there(old)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ('"a=b"', "a=b"),
+        (r'"a\054\"\\\073"', 'a,"\\;'),
+        (r'"\400\1\x"', "4001x"),
+        ('"', '"'),
+        ('""', ""),
+        ('"a', '"a'),
+        ('a"', 'a"'),
+        (r"\054", r"\054"),
+    ],
+)
+def test_quotes(sent: str, read: str) -> None:
+    """As the library of cookies reads them that the old site uses."""
+    assert _unquoted(sent) == read == SimpleCookie().value_decode(sent)[0]
+
+
+def test_a_cookie_of_backslashes_costs_as_much_as_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own took the square of its length (CVE-2024-7592), and each request may bring four of 8 KB."""
+    monkeypatch.setattr("http.cookies._unquote", None)
+    assert _unquoted('"' + "\\" * 8000 + '"') == "\\" * 4000
 
 
 def test_a_truth_is_no_time() -> None:
