@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
@@ -27,6 +27,7 @@ from .old import OldSession, Source
 __all__ = ["Visitor", "Visitors"]
 
 _ATTEMPTS = 8
+_NOT_SHARED = re.compile(r"no-store|private", re.IGNORECASE)
 _ESCAPED = re.compile(r"\\(?:([0-3][0-7]{2})|(.))")
 
 
@@ -117,7 +118,13 @@ class Visitor:
         return arrived[0] if arrived else None
 
     def leaving(self, state: SessionState, headers: MutableMapping[str, str]) -> None:
-        """Remove the old cookies with the response that says which one counts from now on."""
+        """Remove the old cookies with the response that says which one counts from now on.
+
+        (promise 10) A handler that used no session may let caches keep its response for everybody, and could not know
+        that somebody would arrive with it: a secret is none of that. The next response has the cookie.
+        """
+        if not state.used and not state.is_new and _is_for_caches(headers):
+            state.cookie.keep_all()
         if state.cookie.action is not KEEP:
             for cookie in self._visitors.cookies:
                 if read_cookie(self._headers, cookie.name):
@@ -220,6 +227,12 @@ def _report(handle: str, left_out: dict[str, str], owner: str | None) -> None:
         )
     if owner is not None:
         logger.error("%s: %r in a session of aiohttp-session is no user's: it arrived without an owner", handle, owner)
+
+
+def _is_for_caches(headers: Mapping[str, str]) -> bool:
+    """Whether a response has a ``Cache-Control`` of its own that does not keep it to one browser."""
+    control = headers.get(hdrs.CACHE_CONTROL)
+    return control is not None and _NOT_SHARED.search(control) is None
 
 
 def _unquoted(value: str) -> str:

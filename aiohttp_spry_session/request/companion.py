@@ -59,5 +59,5 @@ class Newcomer(Protocol[S]):
         ...
 
     def leaving(self, state: S, headers: MutableMapping[str, str]) -> None:
-        """At the headers, after the cookie was written into them."""
+        """At the headers, before the cookie is written into them, and whether it is."""
         ...

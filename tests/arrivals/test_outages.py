@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionManager
@@ -113,7 +114,11 @@ async def test_the_cookie_cannot_be_looked_at_again(
 ) -> None:
     """Both ways stay open, in a cookie beside, and the next request settles it: who arrived stays signed in."""
     store = WatchedAdapter(adapter())
-    browser = await site.new(SessionManager(store, clock=clock))
+
+    async def style(request: web.Request) -> web.Response:
+        return web.Response(headers={"Cache-Control": "public"})
+
+    browser = await site.new(SessionManager(store, clock=clock), style=style)
     old = await site.old()
     rotated = False
 
@@ -130,6 +135,8 @@ async def test_the_cookie_cannot_be_looked_at_again(
     spare = new_cookie(response, "SPRY_SESSION_ID-next")
     assert spare
     store.work()
+    for_all = await browser.send("/style", f"SPRY_SESSION_ID-next={spare}", f"{OLD}={old}")
+    assert "Set-Cookie" not in for_all.headers  # what goes to caches settles nothing
     settled = await browser.send("/", f"SPRY_SESSION_ID-next={spare}", f"{OLD}={old}")
     assert (await settled.json())["values"] == VALUES
     assert new_cookie(settled) == spare
