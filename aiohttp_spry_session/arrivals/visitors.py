@@ -94,28 +94,25 @@ class Visitor:
         self._visitors = visitors
         self._headers = headers
 
-    async def identify(self, state: SessionState, store: Records, clock: Callable[[], float]) -> str | None:
-        """Let the session arrive that the old cookies stand for, unless it has already; return its identifier.
+    async def identify(self, state: SessionState, store: Records, clock: Callable[[], float]) -> Sequence[str]:
+        """Let the sessions arrive that the old cookies stand for, unless they have already; return their identifiers.
 
-        They may stand for one only (promise 4).
+        Where there are several they arrive too, though none is used (promise 4): so that ``bind`` and ``destroy`` end
+        them all, and a cookie that is left of them leads nowhere.
         """
         found: dict[str, Candidate] = {}
-        arrived: list[str] = []
+        identifiers: list[str] = []
         for value, sources in self._values():
             one = await self._look(value, sources, store, clock)
             if isinstance(one, Candidate):
                 found[one.session.value] = one
-            elif one is not None and one not in arrived:
-                arrived.append(one)
-        if len(found) + len(arrived) > 1:
-            arrived = [identifier for identifier in arrived if await store.load(handle_of(identifier)) is not None]
-        if len(found) + len(arrived) > 1:
-            identifier = arrived[0] if arrived else identifier_of(next(iter(found)))
-            state.news.append(News("rejected", handle_of(identifier), None, "ambiguous"))
-            return None
+            elif one is not None:
+                identifiers.append(one)
         for candidate in found.values():
-            return await self._arrive(state, store, clock, candidate)
-        return arrived[0] if arrived else None
+            identifier = await self._arrive(state, store, clock, candidate)
+            if identifier is not None:
+                identifiers.append(identifier)
+        return list(dict.fromkeys(identifiers))
 
     def leaving(self, state: SessionState, headers: MutableMapping[str, str]) -> None:
         """Remove the old cookies with the response that says which one counts from now on.
