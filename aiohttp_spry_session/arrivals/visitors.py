@@ -69,7 +69,8 @@ class Visitors:
                 session = await source.find(value, now)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong there
             failure = AdapterError("load", f"the old storage of aiohttp-session failed ({type(error).__name__})")
-            failure.__cause__ = error
+            # (promise 10) Redis repeats the arguments of a command that it does not have: such a cause is left out.
+            failure.__cause__ = error if value not in str(error) else None
             outage.failed("load", failure)
             raise failure  # noqa: B904 - its cause was needed before: the log shows it
         if outage.going_on:

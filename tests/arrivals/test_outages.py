@@ -206,6 +206,26 @@ async def test_a_key_of_another_type(redis_site: Site, manager: SessionManager, 
     await old_redis.delete(f"{OLD}_odd")
 
 
+async def test_a_command_that_is_not_there(
+    redis_site: Site,
+    manager: SessionManager,
+    old_redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Redis repeats what it was asked for, and so its cause is not told: it names the cookie."""
+
+    async def renamed(key: str) -> Any:
+        return await old_redis.execute_command("RENAMED-GET", key)
+
+    monkeypatch.setattr(old_redis, "get", renamed)
+    browser = await redis_site.new(manager)
+    old = await redis_site.old()
+    assert (await browser.ask(**{OLD: old})).status == 503
+    assert "the old storage of aiohttp-session failed (ResponseError)" in caplog.text
+    assert old not in caplog.text
+
+
 async def test_what_cannot_be_deleted(
     redis_site: Site, manager: SessionManager, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
