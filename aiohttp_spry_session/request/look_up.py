@@ -67,7 +67,9 @@ class LookUp:
             identifiers = await newcomer.identify(state, self._store, self._clock)
             sightings = [sighting for one in identifiers if (sighting := await self._sight(state, one)) is not None]
         except BaseException:
+            begun = [news for news in state.news if news.name == "created"]
             state.unload()
+            state.news = begun  # it is in the store, and the next request will not begin it again
             raise
         state.presented = [*state.presented, *identifiers]
         state.arrive(sightings, self._clock())

@@ -89,6 +89,28 @@ async def test_a_session_that_cannot_be_looked_at(site: Site, store: WatchedAdap
     assert await browser.values(f"{OLD}={old}") == VALUES
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+async def test_who_arrived_is_told_of_in_an_outage_too(
+    site: Site, store: WatchedAdapter, clock: FakeClock, lazy: bool
+) -> None:
+    """The store fails once the session is there: the request is answered 503, and the next finds what has begun."""
+    manager = SessionManager(store, clock=clock, lazy=lazy)
+    recorder = Recorder(manager)
+    browser = await site.new(manager)
+    old = await site.old()
+
+    async def before(operation: str) -> None:
+        if store.calls[-2:] == ["rotate", "load"]:
+            raise OSError
+
+    store.before = before
+    assert (await browser.ask(**{OLD: old})).status == 503
+    assert recorder.told == [("created", "arrived")]
+    store.work()
+    assert await browser.values(f"{OLD}={old}") == VALUES
+    assert recorder.told == [("created", "arrived")]
+
+
 async def test_an_outage_starts_nothing(site: Site, store: WatchedAdapter, clock: FakeClock) -> None:
     """With ``autostart`` neither: nobody knows whether there is a session."""
     manager = SessionManager(store, clock=clock, autostart=True)
