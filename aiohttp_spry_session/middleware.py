@@ -229,12 +229,12 @@ class _Cycle:
     def _write_headers(self, response: web.StreamResponse, state: SessionState) -> None:
         if state.used:
             add_vary(response.headers, self._vary)
+        if state.newcomer is not None:
+            state.newcomer.leaving(state, response.headers)
         carrier = self._header if state.by_header and self._header is not None else self._cookies
         carrier.write(response, state)
         if state.companion is not None:
             state.companion.leaving(state, response.headers)
-        if state.newcomer is not None:
-            state.newcomer.leaving(state, response.headers)
 
     async def run_adapter(self, app: web.Application) -> AsyncIterator[None]:
         """Keep the adapter open, and purged, while the application runs."""

@@ -23,8 +23,9 @@ def setup(
     gets a session with the values of the old one. Its identifier is the old cookie's value until the next rotation, or
     a digest of it where that is longer than 128 characters, as that of an encrypted cookie, or no identifier. The old
     cookie is removed in the browser, with the attributes that the manager's cookie has. ``created_at`` is the old
-    session's ``created``, as ``authenticated_at`` is, where there is an owner. A value that cannot be stored is left
-    out, and the log names its key.
+    session's ``created``, as ``authenticated_at`` is, where there is an owner: the sign-in may have been long before
+    that, so where a proof has to be recent ask ``is_fresh`` for a level too. A value that cannot be stored is left out,
+    and the log names its key.
 
     :param sources: one or more of :class:`AiohttpSessionRedis` and :class:`AiohttpSessionEncryptedCookie`; of several
         with one cookie name the first that vouches for a cookie counts.

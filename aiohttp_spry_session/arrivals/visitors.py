@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from http.cookies import SimpleCookie
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
@@ -27,6 +27,8 @@ from .old import OldSession, Source
 __all__ = ["Visitor", "Visitors"]
 
 _ATTEMPTS = 8
+_NOT_SHARED = re.compile(r"no-store|private", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\(?:([0-3][0-7]{2})|(.))")
 
 
 class Candidate(NamedTuple):
@@ -67,7 +69,8 @@ class Visitors:
                 session = await source.find(value, now)
         except Exception as error:  # noqa: BLE001 - whatever goes wrong there
             failure = AdapterError("load", f"the old storage of aiohttp-session failed ({type(error).__name__})")
-            failure.__cause__ = error
+            # (promise 10) Redis repeats the arguments of a command that it does not have: such a cause is left out.
+            failure.__cause__ = error if value not in str(error) else None
             outage.failed("load", failure)
             raise failure  # noqa: B904 - its cause was needed before: the log shows it
         if outage.going_on:
@@ -92,31 +95,34 @@ class Visitor:
         self._visitors = visitors
         self._headers = headers
 
-    async def identify(self, state: SessionState, store: Records, clock: Callable[[], float]) -> str | None:
-        """Let the session arrive that the old cookies stand for, unless it has already; return its identifier.
+    async def identify(self, state: SessionState, store: Records, clock: Callable[[], float]) -> Sequence[str]:
+        """Let the sessions arrive that the old cookies stand for, unless they have already; return their identifiers.
 
-        They may stand for one only (promise 4).
+        Where there are several they arrive too, though none is used (promise 4): so that ``bind`` and ``destroy`` end
+        them all, and a cookie that is left of them leads nowhere.
         """
         found: dict[str, Candidate] = {}
-        arrived: list[str] = []
+        identifiers: list[str] = []
         for value, sources in self._values():
             one = await self._look(value, sources, store, clock)
             if isinstance(one, Candidate):
                 found[one.session.value] = one
-            elif one is not None and one not in arrived:
-                arrived.append(one)
-        if len(found) + len(arrived) > 1:
-            arrived = [identifier for identifier in arrived if await store.load(handle_of(identifier)) is not None]
-        if len(found) + len(arrived) > 1:
-            identifier = arrived[0] if arrived else identifier_of(next(iter(found)))
-            state.news.append(News("rejected", handle_of(identifier), None, "ambiguous"))
-            return None
+            elif one is not None:
+                identifiers.append(one)
         for candidate in found.values():
-            return await self._arrive(state, store, clock, candidate)
-        return arrived[0] if arrived else None
+            identifier = await self._arrive(state, store, clock, candidate)
+            if identifier is not None:
+                identifiers.append(identifier)
+        return list(dict.fromkeys(identifiers))
 
     def leaving(self, state: SessionState, headers: MutableMapping[str, str]) -> None:
-        """Remove the old cookies with the response that says which one counts from now on."""
+        """Remove the old cookies with the response that says which one counts from now on.
+
+        (promise 10) A handler that used no session may let caches keep its response for everybody, and could not know
+        that somebody would arrive with it: a secret is none of that. The next response has the cookie.
+        """
+        if not state.used and not state.is_new and _is_for_caches(headers):
+            state.cookie.keep_all()
         if state.cookie.action is not KEEP:
             for cookie in self._visitors.cookies:
                 if read_cookie(self._headers, cookie.name):
@@ -221,9 +227,25 @@ def _report(handle: str, left_out: dict[str, str], owner: str | None) -> None:
         logger.error("%s: %r in a session of aiohttp-session is no user's: it arrived without an owner", handle, owner)
 
 
+def _is_for_caches(headers: Mapping[str, str]) -> bool:
+    """Whether a response has a ``Cache-Control`` of its own that does not keep it to one browser."""
+    control = headers.get(hdrs.CACHE_CONTROL)
+    return control is not None and _NOT_SHARED.search(control) is None
+
+
 def _unquoted(value: str) -> str:
-    """Return a value as aiohttp, which wrote it in quotes where it has an ``=``, reads it."""
-    return SimpleCookie().value_decode(value)[0]
+    """Return a value as aiohttp, which wrote it in quotes where it has an ``=``, reads it.
+
+    Not with ``http.cookies``, which takes the square of its length for one of backslashes, up to Python 3.11.9 and
+    3.12.5 (CVE-2024-7592): anybody can send those.
+    """
+    if len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    return _ESCAPED.sub(_unescaped, value[1:-1])
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 8)) if found[1] else found[2]
 
 
 def _is_text(value: str) -> bool:

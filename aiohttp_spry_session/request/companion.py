@@ -7,7 +7,7 @@ there is none, and a request pays nothing for that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Protocol, TypeVar
 
 from ..record import SessionRecord
@@ -50,14 +50,14 @@ class Records(Protocol):
 class Newcomer(Protocol[S]):
     """The client of one request, who may hold what another session library gave it."""
 
-    async def identify(self, state: S, store: Records, clock: Callable[[], float]) -> str | None:
+    async def identify(self, state: S, store: Records, clock: Callable[[], float]) -> Sequence[str]:
         """At the look-up, where the client presented nothing that the store knows.
 
-        Return the identifier under which the store may hold its session by now; ``None`` where there is none. It is
-        looked up as if the client had presented it. What this raises is raised by the look-up.
+        Return the identifiers under which the store may hold its sessions by now. They are looked up as if the client
+        had presented them: of several that are live none is used. What this raises is raised by the look-up.
         """
         ...
 
     def leaving(self, state: S, headers: MutableMapping[str, str]) -> None:
-        """At the headers, after the cookie was written into them."""
+        """At the headers, before the cookie is written into them, and whether it is."""
         ...

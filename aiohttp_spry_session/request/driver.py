@@ -63,9 +63,11 @@ class Driver:
 
     async def look_up(self, state: SessionState) -> None:
         """Ask the store for what the client presented: before the handler runs, while nobody else uses the session."""
-        await self._lookup.look_up(state)
-        if state.news:
-            await self._tell(state)
+        try:
+            await self._lookup.look_up(state)
+        finally:
+            if state.news:
+                await self._tell(state)
 
     async def load(self, state: SessionState) -> None:
         """Ask the store for what the client presented, unless its answer is known already."""

@@ -64,15 +64,17 @@ class LookUp:
         """Look for a session of whoever comes in from another library; where that fails nothing is known yet."""
         state.status = UNLOADED
         try:
-            identifier = await newcomer.identify(state, self._store, self._clock)
-            sighting = None if identifier is None else await self._sight(state, identifier)
+            identifiers = await newcomer.identify(state, self._store, self._clock)
+            sightings = [sighting for one in identifiers if (sighting := await self._sight(state, one)) is not None]
         except BaseException:
+            begun = [news for news in state.news if news.name == "created"]
             state.unload()
+            state.news = begun  # it is in the store, and the next request will not begin it again
             raise
-        if identifier is not None:
-            state.presented = [*state.presented, identifier]
-        state.arrive([] if sighting is None else [sighting], self._clock())
-        if state.place is not None and not state.place.follows:  # else another request has written the newer cookie
+        state.presented = [*state.presented, *identifiers]
+        state.arrive(sightings, self._clock())
+        # One that was rotated away: another request has written the newer cookie.
+        if state.place is not None and not state.place.follows and len(state.known) == 1:
             state.cookie.send()
             state.cookie.go_on()  # the handler is still to come, and other requests with it
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionManager
@@ -88,6 +89,28 @@ async def test_a_session_that_cannot_be_looked_at(site: Site, store: WatchedAdap
     assert await browser.values(f"{OLD}={old}") == VALUES
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+async def test_who_arrived_is_told_of_in_an_outage_too(
+    site: Site, store: WatchedAdapter, clock: FakeClock, lazy: bool
+) -> None:
+    """The store fails once the session is there: the request is answered 503, and the next finds what has begun."""
+    manager = SessionManager(store, clock=clock, lazy=lazy)
+    recorder = Recorder(manager)
+    browser = await site.new(manager)
+    old = await site.old()
+
+    async def before(operation: str) -> None:
+        if store.calls[-2:] == ["rotate", "load"]:
+            raise OSError
+
+    store.before = before
+    assert (await browser.ask(**{OLD: old})).status == 503
+    assert recorder.told == [("created", "arrived")]
+    store.work()
+    assert await browser.values(f"{OLD}={old}") == VALUES
+    assert recorder.told == [("created", "arrived")]
+
+
 async def test_an_outage_starts_nothing(site: Site, store: WatchedAdapter, clock: FakeClock) -> None:
     """With ``autostart`` neither: nobody knows whether there is a session."""
     manager = SessionManager(store, clock=clock, autostart=True)
@@ -113,7 +136,11 @@ async def test_the_cookie_cannot_be_looked_at_again(
 ) -> None:
     """Both ways stay open, in a cookie beside, and the next request settles it: who arrived stays signed in."""
     store = WatchedAdapter(adapter())
-    browser = await site.new(SessionManager(store, clock=clock))
+
+    async def style(request: web.Request) -> web.Response:
+        return web.Response(headers={"Cache-Control": "public"})
+
+    browser = await site.new(SessionManager(store, clock=clock), style=style)
     old = await site.old()
     rotated = False
 
@@ -130,6 +157,8 @@ async def test_the_cookie_cannot_be_looked_at_again(
     spare = new_cookie(response, "SPRY_SESSION_ID-next")
     assert spare
     store.work()
+    for_all = await browser.send("/style", f"SPRY_SESSION_ID-next={spare}", f"{OLD}={old}")
+    assert "Set-Cookie" not in for_all.headers  # what goes to caches settles nothing
     settled = await browser.send("/", f"SPRY_SESSION_ID-next={spare}", f"{OLD}={old}")
     assert (await settled.json())["values"] == VALUES
     assert new_cookie(settled) == spare
@@ -197,6 +226,26 @@ async def test_a_key_of_another_type(redis_site: Site, manager: SessionManager, 
     browser = await redis_site.new(manager)
     assert (await browser.ask(**{OLD: "odd"})).status == 503
     await old_redis.delete(f"{OLD}_odd")
+
+
+async def test_a_command_that_is_not_there(
+    redis_site: Site,
+    manager: SessionManager,
+    old_redis: Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Redis repeats what it was asked for, and so its cause is not told: it names the cookie."""
+
+    async def renamed(key: str) -> Any:
+        return await old_redis.execute_command("RENAMED-GET", key)
+
+    monkeypatch.setattr(old_redis, "get", renamed)
+    browser = await redis_site.new(manager)
+    old = await redis_site.old()
+    assert (await browser.ask(**{OLD: old})).status == 503
+    assert "the old storage of aiohttp-session failed (ResponseError)" in caplog.text
+    assert old not in caplog.text
 
 
 async def test_what_cannot_be_deleted(

@@ -215,6 +215,42 @@ async def test_within_a_grace(site: Site, manager: SessionManager) -> None:
     assert new_cookie(response) is None
 
 
+@pytest.mark.parametrize(
+    ("control", "sent"),
+    [("public, max-age=3600", False), ("max-age=60", False), ("Private, max-age=60", True), ("no-store", True)],
+)
+async def test_beside_what_caches_may_keep(site: Site, manager: SessionManager, control: str, sent: bool) -> None:
+    """No secret goes with what a handler without a session lets caches keep; the next response has the cookie."""
+
+    async def style(request: web.Request) -> web.Response:
+        return web.Response(headers={"Cache-Control": control})
+
+    async def page(request: web.Request) -> web.Response:
+        await get_session(request).get("n")
+        return web.Response(headers={"Cache-Control": control})
+
+    browser = await site.new(manager, style=style, page=page)
+    old = await site.old()
+    response = await browser.ask("/style", **{OLD: old})
+    assert response.headers["Cache-Control"] == control
+    assert (new_cookie(response) is not None, new_cookie(response, OLD) == "") == (sent, sent)
+    response = await browser.ask("/page", **{OLD: old})  # it knows what it does
+    assert (response.headers["Cache-Control"], response.headers["Vary"]) == (control, "Cookie")
+    assert await browser.values(f"SPRY_SESSION_ID={new_cookie(response)}") == VALUES
+
+
+async def test_autostart_beside_what_caches_may_keep(site: Site, store: WatchedAdapter, clock: FakeClock) -> None:
+    """Whose session has ended is a visitor as any other: the one that is started for them is not lost."""
+
+    async def style(request: web.Request) -> web.Response:
+        return web.Response(headers={"Cache-Control": "public"})
+
+    browser = await site.new(SessionManager(store, clock=clock, autostart=True), style=style)
+    old = await site.old()
+    await browser.ask("/do/destroy", **{OLD: old})
+    assert new_cookie(await browser.ask("/style", **{OLD: old}))
+
+
 async def test_old_cookies_go_with_every_cookie_of_ours(site: Site, manager: SessionManager) -> None:
     """A logout leaves no old cookie that would sign somebody in again; a sign-in likewise."""
     browser = await site.new(manager)
@@ -250,6 +286,19 @@ async def test_revoke_all_beside_an_arrival(site: Site, store: WatchedAdapter, m
     barrier.go_on.set()
     assert (await (await task).json())["values"] == VALUES
     assert await manager.revoke_all() == 1
+    assert await browser.values(f"{OLD}={old}") == {}
+
+
+async def test_revoke_beside_what_is_left_of_an_arrival(
+    site: Site, store: WatchedAdapter, manager: SessionManager, kind: str
+) -> None:
+    """Whoever has an old cookie can name its claim, and may find somebody who revokes what they name."""
+    browser = await site.new(manager)
+    old = (await site.old()).strip('"')
+    ours = new_cookie(await browser.ask(**{OLD: old}))
+    await browser.send("/do/destroy", f"SPRY_SESSION_ID={ours}")
+    assert not await manager.revoke(claim_of(old))
+    assert await store.load(claim_of(old)) is not None
     assert await browser.values(f"{OLD}={old}") == {}
 
 

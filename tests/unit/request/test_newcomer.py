@@ -16,15 +16,16 @@ from ...support import Life, arrive, session_of
 class Newcomer:
     """Has an identifier, or fails; counts how often it is asked."""
 
-    def __init__(self, answer: str | Exception | None) -> None:
+    def __init__(self, *answer: str | Exception) -> None:
         self.answer = answer
         self.asked = 0
 
-    async def identify(self, *args: Any) -> str | None:
+    async def identify(self, *args: Any) -> Sequence[str]:
         self.asked += 1
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        for one in self.answer:
+            if isinstance(one, Exception):
+                raise one
+        return [str(one) for one in self.answer]
 
     def leaving(self, *args: Any) -> None:
         """Nothing to do."""
@@ -55,10 +56,10 @@ async def stored(manager: SessionManager) -> str:
 
 async def test_who_has_nothing(manager: SessionManager) -> None:
     """Goes on as any visitor without a session."""
-    newcomer = Newcomer(None)
+    newcomer = Newcomer()
     life = await come(manager, newcomer)
     assert (life.status, life.starting, newcomer.asked) == (ABSENT, True, 1)
-    assert life.presented == ()
+    assert life.presented == []
     assert life.cookie.action is CookieAction.KEEP
 
 
@@ -95,6 +96,25 @@ async def test_whose_session_was_rotated(manager: SessionManager, grace: int, st
         assert newcomer.asked == 0
 
 
+async def test_who_has_several_sessions(manager: SessionManager) -> None:
+    """None is used, and an end is the end of all (promise 4)."""
+    identifiers = [await stored(manager), await stored(manager)]
+    life = await come(manager, Newcomer(*identifiers))
+    assert (life.status, life.cookie.action) == (ABSENT, CookieAction.KEEP)
+    assert await session_of(life).keys() == []
+    await session_of(life).destroy(regenerate=False)
+    assert life.cookie.action is CookieAction.EXPIRE
+    assert await manager.count() == 0
+
+
+async def test_who_has_a_session_beside_one_that_was_rotated(manager: SessionManager) -> None:
+    """It is theirs in this request; the cookie of another one is left alone (promise 5)."""
+    identifiers = [await stored(manager), await stored(manager)]
+    await session_of(arrive(manager, identifiers[:1])).rotate()
+    life = await come(manager, Newcomer(*identifiers))
+    assert (life.status, life.cookie.action) == (LIVE, CookieAction.KEEP)
+
+
 async def test_who_fails(manager: SessionManager) -> None:
     """Nothing is known yet, nothing starts, and the next look asks again."""
     identifier = await stored(manager)
@@ -104,6 +124,6 @@ async def test_who_fails(manager: SessionManager) -> None:
     with pytest.raises(AdapterError):
         await life.driver.load(life.state)
     assert (life.status, life.starting, life.news, life.presented) == (UNLOADED, False, [], ["dead"])
-    newcomer.answer = identifier
+    newcomer.answer = (identifier,)
     await life.driver.load(life.state)
     assert (life.status, newcomer.asked) == (LIVE, 2)
