@@ -114,9 +114,9 @@ class CookieWriter:
         """All but the lifetime, as they stand in a ``Set-Cookie`` header."""
         return self._attributes.removeprefix("; ")
 
-    def named(self, name: str) -> CookieWriter:
-        """Return the writer of another cookie with the same attributes."""
-        return CookieWriter(name=name, **self._options)
+    def named(self, name: str, **others: Any) -> CookieWriter:
+        """Return the writer of another cookie with the same attributes, but for these."""
+        return CookieWriter(name=name, **{**self._options, **others})
 
     def write(self, headers: CIMultiDict[str], value: str, *, max_age: int | None) -> None:
         """Put the cookie into a response's headers, in place of any other of its name; ``max_age`` in seconds."""

@@ -48,5 +48,6 @@ def setup(
     requests = requests_of(manager)
     if requests.newcomers is not None:
         raise ValueError("the manager lets others in already: call arrivals.setup once, with all old storages")
-    cookies = [requests.cookies.named(name) for name in names]
+    # aiohttp-session knows no ``Partitioned``, and a browser removes a cookie only from where it keeps it.
+    cookies = [requests.cookies.named(name, partitioned=False) for name in names]
     requests.newcomers = Visitors(sources, cookies, manager.codec, manager.timeout)

@@ -263,9 +263,12 @@ async def test_old_cookies_go_with_every_cookie_of_ours(site: Site, manager: Ses
     assert new_cookie(response, OLD) is None
 
 
-async def test_the_attributes_of_a_removal(site: Site, store: WatchedAdapter, clock: FakeClock) -> None:
-    """Those of the manager's cookie, since the old one had them too, most likely."""
-    manager = SessionManager(store, clock=clock, domain="example.org", path="/", secure=True)
+@pytest.mark.parametrize("partitioned", [False, True])
+async def test_the_attributes_of_a_removal(
+    site: Site, store: WatchedAdapter, clock: FakeClock, partitioned: bool
+) -> None:
+    """Those of the manager's cookie, since the old one had them too, most likely; but it was never partitioned."""
+    manager = SessionManager(store, clock=clock, domain="example.org", path="/", secure=True, partitioned=partitioned)
     browser = await site.new(manager)
     response = await browser.ask(**{OLD: await site.old()})
     removal = next(header for header in response.headers.getall("Set-Cookie") if header.startswith(OLD))
