@@ -271,13 +271,13 @@ class Pause:
 
     async def here(self) -> None:
         self.reached.set()
-        await asyncio.wait_for(self.go_on.wait(), 10)
+        await asyncio.wait_for(self.go_on.wait(), 30)
 
     async def during(self, request: Awaitable[Any], *others: Callable[[], Awaitable[Any]]) -> Any:
         """Start a request, wait until it is here, let the others happen, and return what the request gives."""
         task = asyncio.ensure_future(request)
-        await asyncio.wait_for(self.reached.wait(), 10)
+        await asyncio.wait_for(self.reached.wait(), 30)
         for other in others:
             await other()
         self.go_on.set()
-        return await asyncio.wait_for(task, 10)
+        return await asyncio.wait_for(task, 30)

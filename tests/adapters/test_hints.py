@@ -12,7 +12,7 @@ from aiohttp_spry_session.adapters.hints import Hints, closing, merged
 
 
 async def next_of(iterator):
-    return await asyncio.wait_for(anext(iterator, "the end"), 5)
+    return await asyncio.wait_for(anext(iterator, "the end"), 30)
 
 
 async def test_without_a_source_all_is_heard_at_once():

@@ -94,7 +94,7 @@ async def test_nobody_waits_for_a_lock_that_another_one_holds(
         async with listening(adapter) as hints:
             async with other.transaction():
                 await other.execute(f"NOTIFY {adapter._hints.channel}, 'no key'")
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     assert await adapter.destroy("a")
             assert await heard(hints) == "a"
     finally:
@@ -188,7 +188,7 @@ async def test_a_silent_server_is_left(
         listening(adapter) as hints,
     ):
         monkeypatch.setattr(asyncpg.Connection, "fetchval", watched)
-        await asyncio.wait_for(probed.wait(), 5)
+        await asyncio.wait_for(probed.wait(), 30)
         proxy.hang()
         waiting = asyncio.create_task(heard(hints))
         await asyncio.sleep(1)

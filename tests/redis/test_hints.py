@@ -53,7 +53,7 @@ async def test_only_what_ends_is_published(
         await adapter.destroy("c")
         told = []
         while len(told) < 3:
-            message = await listener.get_message(ignore_subscribe_messages=True, timeout=5)
+            message = await listener.get_message(ignore_subscribe_messages=True, timeout=20)
             if message is not None:
                 told.append(message["data"].decode())
         assert told == [f"{prefix}s:{handle}" for handle in "abc"]

@@ -59,7 +59,7 @@ async def test_a_silent_connection_is_given_up_in_time(
     await adapter.open()
     redis_server.pause()
     hanging = asyncio.ensure_future(adapter.load("h"))
-    done, _ = await asyncio.wait([hanging], timeout=5)
+    done, _ = await asyncio.wait([hanging], timeout=30)
     redis_server.resume()
     assert done == {hanging}
     assert isinstance(hanging.exception(), TimeoutError)
@@ -176,7 +176,7 @@ class Load:
     async def until(self, status: int, more: int) -> None:
         """Go on until so many more increments were answered so."""
         goal = self.total(status) + more
-        async with asyncio.timeout(10), self._answered:
+        async with asyncio.timeout(30), self._answered:
             await self._answered.wait_for(lambda: self.total(status) >= goal)
 
     async def stop(self) -> None:

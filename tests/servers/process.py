@@ -20,7 +20,7 @@ import pytest
 __all__ = ["Server", "absent", "free_port"]
 
 _READY_SECONDS = 30.0
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 30.0
 
 HOST = "127.0.0.1"
 

@@ -26,7 +26,7 @@ def looks(monkeypatch):
 
 
 async def heard(hints):
-    return await asyncio.wait_for(anext(hints, "the end"), 5)
+    return await asyncio.wait_for(anext(hints, "the end"), 30)
 
 
 @asynccontextmanager
@@ -80,7 +80,7 @@ async def test_a_file_that_nobody_writes_is_not_read(adapter, clock, monkeypatch
 
     async with listening(adapter):
         monkeypatch.setattr(sqlite_hints, "_look", watched)
-        await asyncio.wait_for(quiet.wait(), 5)
+        await asyncio.wait_for(quiet.wait(), 30)
 
 
 async def test_what_is_older_than_a_minute_goes_by_itself(adapter, path, clock):

@@ -15,7 +15,7 @@ from aiohttp_spry_session.watch import watcher as watcher_module
 from ...minimal import MinimalAdapter
 from .conftest import OftenFaulty, Seldom, Site, for_ever
 
-SECONDS = 5
+SECONDS = 30
 
 
 async def enter(session, body=for_ever):
