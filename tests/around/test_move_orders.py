@@ -13,6 +13,8 @@ from aiohttp_spry_session.adapters.migrating import adapter, marks, places
 
 from .orders import HANDLE, Actor, Choose, World, every_order, some_orders
 
+pytestmark = pytest.mark.no_cover
+
 WHAT = ("read", "write", "renew", "rotate", "logout", "destroy")
 PAIRS = list(combinations_with_replacement(WHAT, 2))
 TRIPLES = list(combinations_with_replacement(WHAT, 3))

@@ -22,6 +22,8 @@ from aiohttp_spry_session.testing.explorer.gate import ACTOR, Scheduler
 
 from .steps import Steps as CutSteps
 
+pytestmark = pytest.mark.no_cover
+
 MakeRecord = Callable[..., SessionRecord]
 Actor = Callable[[], Awaitable[Any]]
 

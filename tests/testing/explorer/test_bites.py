@@ -31,6 +31,8 @@ from aiohttp_spry_session.watch.watcher import Watcher
 
 from ...minimal import MinimalAdapter, PlainAdapter
 
+pytestmark = pytest.mark.no_cover
+
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
