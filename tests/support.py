@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from multidict import CIMultiDictProxy
 
 from aiohttp_spry_session import Session, SessionAdapter, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session.adapters.hints import closing
 from aiohttp_spry_session.manager import requests_of
 
 COOKIE = "SPRY_SESSION_ID"
@@ -169,6 +171,19 @@ class Barrier:
         if operation == self._operation and not self.reached.is_set():
             self.reached.set()
             await self.go_on.wait()
+
+
+async def heard(hints: AsyncIterator[str | None]) -> str | None:
+    """The next hint, or ``"the end"``."""
+    return await asyncio.wait_for(anext(hints, "the end"), 30)
+
+
+@asynccontextmanager
+async def listening(adapter: SessionAdapter) -> AsyncIterator[AsyncIterator[str | None]]:
+    """The hints of an adapter, from the moment on when it is listened to."""
+    async with closing(adapter.hints()) as hints:
+        assert await heard(hints) is None
+        yield hints
 
 
 async def held_up_save(session: Session, store: WatchedAdapter, operation: str) -> tuple[asyncio.Task[None], Barrier]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -42,6 +44,19 @@ async def send(device: SoftwareDevice, path: str, proof: str | None = None, **he
     assert set_cookies(response.headers) == []  # (promise 5)
     assert response.headers["Cache-Control"] == "no-store"
     return response
+
+
+@asynccontextmanager
+async def held_up(
+    store: WatchedAdapter, device: SoftwareDevice, path: str, proof: str
+) -> AsyncIterator[asyncio.Task[ClientResponse]]:
+    """Send a proof; what the block does comes between the endpoint's look and its write."""
+    barrier = Barrier(store, "update")
+    sending = asyncio.create_task(send(device, path, proof))
+    await barrier.reached.wait()
+    store.before = None
+    yield sending
+    barrier.go_on.set()
 
 
 def challenge_in(response: ClientResponse) -> str:
@@ -285,13 +300,8 @@ async def test_what_happens_between_look_and_write(
     else:
         device = await site.signed_in()
         proof = key_of(device).prove(await challenged(device))
-    barrier = Barrier(store, "update")
-    sending = asyncio.create_task(send(device, path, proof))
-    await barrier.reached.wait()
-    store.before = None
-    async with device.steal() as other:
+    async with held_up(store, device, path, proof) as sending, device.steal() as other:
         await other.get(f"/do/{meanwhile}")
-    barrier.go_on.set()
     response = await sending
     if status is not None:
         assert response.status == status
@@ -306,13 +316,8 @@ async def test_other_keys_are_untouched(site: Site, store: WatchedAdapter) -> No
     """(promise 2) A value that is set while a proof is on its way stays, and the proof is accepted."""
     device = await site.signed_in()
     proof = key_of(device).prove(await challenged(device))
-    barrier = Barrier(store, "update")
-    sending = asyncio.create_task(send(device, REFRESH, proof))
-    await barrier.reached.wait()
-    store.before = None
-    async with device.steal() as other:
+    async with held_up(store, device, REFRESH, proof) as sending, device.steal() as other:
         await other.get("/write?n=1")
-    barrier.go_on.set()
     assert (await sending).status == 200
     assert await (await device.get("/read")).json() == {"n": 1}
 
@@ -458,12 +463,8 @@ async def test_a_binding_that_is_replaced_between_look_and_write(site: Site, sto
     """The proof is for one that is not there any more: 503, and the browser tries again with what it has by then."""
     device = await site.signed_in()
     proof = key_of(device).prove(await challenged(device))
-    barrier = Barrier(store, "update")
-    sending = asyncio.create_task(send(device, REFRESH, proof))
-    await barrier.reached.wait()
-    store.before = None
-    await damage(site, device, None)
-    barrier.go_on.set()
+    async with held_up(store, device, REFRESH, proof) as sending:
+        await damage(site, device, None)
     assert (await sending).status == 503
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,22 +19,12 @@ from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import opened, rotate
 from tests.servers.postgres import PostgresServer
 
+from ..support import heard, listening
 from .conftest import MakePostgres
 from .proxy import Proxy
 
 NOW = FakeClock()()
 RECORD = SessionRecord(b"data", 1, NOW, NOW + 1000)
-
-
-async def heard(hints: AsyncIterator[str | None]) -> str | None:
-    return await asyncio.wait_for(anext(hints, "the end"), 20)
-
-
-@asynccontextmanager
-async def listening(adapter: PostgresSessionAdapter) -> AsyncIterator[AsyncIterator[str | None]]:
-    async with closing(adapter.hints()) as hints:
-        assert await heard(hints) is None
-        yield hints
 
 
 @pytest.fixture
