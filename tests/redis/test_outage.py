@@ -54,7 +54,7 @@ async def test_a_silent_connection_is_given_up_in_time(
     redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any other time limit, an answer that does not come counts as lost, and does not hold up what follows."""
-    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.5)
     adapter = RedisSessionAdapter(redis_server.url, prefix=prefix)
     await adapter.open()
     redis_server.pause()
