@@ -58,7 +58,7 @@ def main(folder: str) -> None:
             (here / kind).mkdir()
             _try_installed(environment, source, program, here / kind)
         pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long")
-        _run(*pytest, "-q", "--collect-only", "tests", cwd=unpacked)
+        _run(*pytest, "-q", "--assert=plain", "--collect-only", "tests", cwd=unpacked)
         _run(*pytest, *TESTS, cwd=unpacked)
 
 
