@@ -31,8 +31,6 @@ from aiohttp_spry_session.watch.watcher import Watcher
 
 from ...minimal import MinimalAdapter, PlainAdapter
 
-pytestmark = pytest.mark.no_cover
-
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
