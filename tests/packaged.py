@@ -24,7 +24,6 @@ TESTS = (
     "tests/unit/request",
     "tests/unit/test_architecture.py",
     "tests/sqlite/test_contract.py",
-    "tests/sqlite/test_file.py",
     "tests/web/test_setup.py",
     "tests/docs/test_examples.py",
     "tests/test_packaging.py",
