@@ -13,8 +13,6 @@ from aiohttp_spry_session.adapters.migrating import adapter, marks, places
 
 from .orders import HANDLE, Actor, Choose, World, every_order, some_orders
 
-pytestmark = pytest.mark.no_cover
-
 WHAT = ("read", "write", "renew", "rotate", "logout", "destroy")
 PAIRS = list(combinations_with_replacement(WHAT, 2))
 TRIPLES = list(combinations_with_replacement(WHAT, 3))
@@ -84,6 +82,7 @@ def test_really_every_order_of_two(what: tuple[str, str], moves: tuple[bool, boo
     every_order(lambda choose: play(choose, what, moves), 20_000)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("what", TRIPLES, ids=map("-".join, TRIPLES))
 def test_orders_of_three(what: tuple[str, str, str]) -> None:
     """Random orders, in every mixture of the two steps of a deployment."""
@@ -144,6 +143,7 @@ BUGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the marks is needed: without one of them there is an order that breaks a law."""
