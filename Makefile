@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 LOWEST := .venv-lowest
 LOWEST_TESTS ?= tests
 
-.PHONY: help demo test test-all test-lowest lint types docs package bench mutants screenshots clean
+.PHONY: help install install-lowest demo test test-all test-lowest lint types docs package bench mutants screenshots clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,6 +27,17 @@ $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
 
 DEMO := $(VENV)/.installed-demo,dbsc,redis,postgres
 TEST := $(VENV)/.installed-test,e2e,demo,dbsc,redis,postgres
+LINT := $(VENV)/.installed-lint
+DOCS := $(VENV)/.installed-docs,dbsc,redis,postgres
+PACKAGE := $(VENV)/.installed-package
+CHECKS := $(TEST) $(LINT) $(DOCS) $(PACKAGE)
+
+# At once, so that targets which share the environment can run beside each other afterwards.
+install: pyproject.toml | $(BIN)/python ## install what tests and checks need
+	$(BIN)/python -m pip install --quiet $(patsubst $(VENV)/.installed-%,--editable '.[%]',$(CHECKS))
+	@touch $(CHECKS)
+
+install-lowest: $(LOWEST)/.installed
 
 demo: $(DEMO) ## run the demo server on the embedded SQLite store (STORE=redis://... or postgresql://... for another; HTTPS=1)
 	$(BIN)/python -m demo --host $(HOST) --port $(PORT) --store '$(STORE)' $(if $(HTTPS),--https)
@@ -48,20 +59,20 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 test-lowest: $(LOWEST)/.installed ## run the tests on the lowest versions of everything that pyproject.toml names
 	$(LOWEST)/bin/python -m pytest -m 'not long and not e2e' $(strip $(LOWEST_TESTS)) $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-lint ## check style and formatting
+lint: $(LINT) ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(TEST) $(VENV)/.installed-lint ## check types
+types: $(TEST) $(LINT) ## check types
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/ty check --python $(BIN)/python tests/typing/checks.py
 	$(BIN)/pyrefly check --python-interpreter-path $(BIN)/python
 
-docs: $(VENV)/.installed-docs,dbsc,redis,postgres ## build the documentation into docs/_build/html
+docs: $(DOCS) ## build the documentation into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-package: $(TEST) $(VENV)/.installed-package ## build what is published, and try it as a user gets it
+package: $(TEST) $(PACKAGE) ## build what is published, and try it as a user gets it
 	rm -rf dist
 	$(BIN)/python -m build --quiet
 	$(BIN)/python -m twine check --strict dist/*

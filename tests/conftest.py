@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from aiohttp_spry_session import MemorySessionAdapter, SessionManager, SQLiteSessionAdapter
@@ -25,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         made = any(callable(mark.kwargs.get("ids")) for mark in item.iter_markers("parametrize"))
         if " at 0x" in item.nodeid or (made and "\\" in item.nodeid):
             raise pytest.UsageError(f"give this case another name: {item.nodeid}")
+
+
+def pytest_collection_finish() -> None:
+    """Keep ten thousand tests out of what the garbage collector looks at: some of them ask for it again and again."""
+    if hypothesis.__version_info__ >= (6, 170):  # the lowest one takes for garbage whose holders it cannot list
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from multidict import CIMultiDictProxy
 
 from aiohttp_spry_session import Session, SessionAdapter, SessionEvent, SessionManager, SessionRecord
+from aiohttp_spry_session.adapters.hints import closing
 from aiohttp_spry_session.manager import requests_of
 
 COOKIE = "SPRY_SESSION_ID"
@@ -171,6 +173,19 @@ class Barrier:
             await self.go_on.wait()
 
 
+async def heard(hints: AsyncIterator[str | None]) -> str | None:
+    """The next hint, or ``"the end"``."""
+    return await asyncio.wait_for(anext(hints, "the end"), 30)
+
+
+@asynccontextmanager
+async def listening(adapter: SessionAdapter) -> AsyncIterator[AsyncIterator[str | None]]:
+    """The hints of an adapter, from the moment on when it is listened to."""
+    async with closing(adapter.hints()) as hints:
+        assert await heard(hints) is None
+        yield hints
+
+
 async def held_up_save(session: Session, store: WatchedAdapter, operation: str) -> tuple[asyncio.Task[None], Barrier]:
     """Save a session in a task of its own; return when that is at the store's operation, held up there."""
     barrier = Barrier(store, operation)
@@ -271,13 +286,13 @@ class Pause:
 
     async def here(self) -> None:
         self.reached.set()
-        await asyncio.wait_for(self.go_on.wait(), 10)
+        await asyncio.wait_for(self.go_on.wait(), 30)
 
     async def during(self, request: Awaitable[Any], *others: Callable[[], Awaitable[Any]]) -> Any:
         """Start a request, wait until it is here, let the others happen, and return what the request gives."""
         task = asyncio.ensure_future(request)
-        await asyncio.wait_for(self.reached.wait(), 10)
+        await asyncio.wait_for(self.reached.wait(), 30)
         for other in others:
             await other()
         self.go_on.set()
-        return await asyncio.wait_for(task, 10)
+        return await asyncio.wait_for(task, 30)

@@ -10,9 +10,7 @@ import pytest
 from aiohttp_spry_session.adapters import hints as hints_module
 from aiohttp_spry_session.adapters.hints import Hints, closing, merged
 
-
-async def next_of(iterator):
-    return await asyncio.wait_for(anext(iterator, "the end"), 5)
+from ..support import heard
 
 
 async def test_without_a_source_all_is_heard_at_once():
@@ -20,13 +18,13 @@ async def test_without_a_source_all_is_heard_at_once():
     hints = Hints()
     hints.tell("to nobody")
     async with closing(hints.listen()) as first, closing(hints.listen()) as second:
-        assert [await next_of(first), await next_of(second)] == [None, None]
+        assert [await heard(first), await heard(second)] == [None, None]
         for handle in ("a", "b", "a"):
             hints.tell(handle)
-        assert [await next_of(first), await next_of(first)] == ["a", "b"]
+        assert [await heard(first), await heard(first)] == ["a", "b"]
         hints.tell("c")
-        assert [await next_of(second) for _ in range(3)] == ["a", "b", "c"]
-        assert await next_of(first) == "c"
+        assert [await heard(second) for _ in range(3)] == ["a", "b", "c"]
+        assert await heard(first) == "c"
 
 
 async def test_more_than_can_wait_is_everything(monkeypatch):
@@ -34,22 +32,22 @@ async def test_more_than_can_wait_is_everything(monkeypatch):
     monkeypatch.setattr(hints_module, "_MOST", 3)
     hints = Hints()
     async with closing(hints.listen()) as listener:
-        assert await next_of(listener) is None
+        assert await heard(listener) is None
         for handle in "abcde":
             hints.tell(handle)
-        assert [await next_of(listener), await next_of(listener)] == [None, "e"]
+        assert [await heard(listener), await heard(listener)] == [None, "e"]
 
 
 async def test_closing_ends_all_and_it_begins_again():
     """As an adapter is closed, and opened again."""
     hints = Hints()
     async with closing(hints.listen()) as listener:
-        assert await next_of(listener) is None
+        assert await heard(listener) is None
         hints.tell("a")
         await hints.close()
-        assert [await next_of(listener), await next_of(listener)] == ["a", "the end"]
+        assert [await heard(listener), await heard(listener)] == ["a", "the end"]
     async with closing(hints.listen()) as listener:
-        assert await next_of(listener) is None
+        assert await heard(listener) is None
 
 
 class Source:
@@ -88,7 +86,7 @@ async def test_a_source_runs_while_anybody_listens():
             source.go.set()
             assert [await waiting, await also_waiting] == [None, None]
             async with closing(source.hints.listen()) as third:
-                assert await next_of(third) is None
+                assert await heard(third) is None
         assert (source.running, source.begun) == (1, 1)
         source.hints.lost()
         async with closing(source.hints.listen()) as fourth:
@@ -96,7 +94,7 @@ async def test_a_source_runs_while_anybody_listens():
             await asyncio.sleep(0.001)
             assert not late.done()
             source.hints.connected()
-            assert [await late, await next_of(first)] == [None, None]
+            assert [await late, await heard(first)] == [None, None]
     assert source.running == 0
 
 
@@ -105,16 +103,16 @@ async def test_a_source_that_returns_is_barred():
     source = Source()
     source.go.set()
     async with closing(source.hints.listen()) as listener:
-        assert await next_of(listener) is None
+        assert await heard(listener) is None
         source.end.set()
-        assert await next_of(listener) == "the end"
+        assert await heard(listener) == "the end"
     async with closing(source.hints.listen()) as listener:
-        assert await next_of(listener) == "the end"
+        assert await heard(listener) == "the end"
     assert source.begun == 1
     await source.hints.close()
     source.end.clear()
     async with closing(source.hints.listen()) as listener:
-        assert await next_of(listener) is None
+        assert await heard(listener) is None
     assert source.begun == 2
 
 
@@ -125,12 +123,12 @@ async def test_a_source_that_fails_is_told_of(caplog):
     source.end.set()
     source.failure = LookupError("a driver's own")
     async with closing(source.hints.listen()) as listener:
-        assert [await next_of(listener), await next_of(listener)] == [None, "the end"]
+        assert [await heard(listener), await heard(listener)] == [None, "the end"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     source.failure = None
     source.end.clear()
     async with closing(source.hints.listen()) as listener:
-        assert await next_of(listener) is None
+        assert await heard(listener) is None
 
 
 async def test_who_begins_while_the_last_one_ends():
@@ -150,15 +148,15 @@ async def test_who_begins_while_the_last_one_ends():
     source.hints = Hints(slow)
     source.go.set()
     first = source.hints.listen()
-    assert await next_of(first) is None
+    assert await heard(first) is None
     leaving = asyncio.create_task(first.aclose())
     await ending.wait()
     async with closing(source.hints.listen()) as second:
-        assert await next_of(second) is None
+        assert await heard(second) is None
         go_on.set()
         await leaving
         source.hints.tell("a")
-        assert await next_of(second) == "a"
+        assert await heard(second) == "a"
 
 
 @pytest.mark.parametrize("has_close", [True, False])
@@ -178,7 +176,7 @@ async def test_closing_takes_whatever_iterates(has_close):
             closed.append(True)
 
     async with closing(Closable() if has_close else Iterator()) as iterator:
-        assert await next_of(iterator) == "the end"
+        assert await heard(iterator) == "the end"
     assert closed == [True] * has_close
 
 
@@ -195,11 +193,11 @@ async def test_merged_hints_are_those_of_both():
         second.go.set()
         assert await waiting is None
         first.hints.tell("a")
-        assert await next_of(hints) == "a"
+        assert await heard(hints) == "a"
         second.hints.tell("b")
-        assert await next_of(hints) == "b"
+        assert await heard(hints) == "b"
         first.hints.connected()
-        assert await next_of(hints) is None
+        assert await heard(hints) is None
     assert (first.running, second.running) == (0, 0)
 
 
@@ -209,9 +207,9 @@ async def test_merged_hints_end_with_the_first():
     for source in (first, second):
         source.go.set()
     async with closing(merged(first.hints.listen(), second.hints.listen())) as hints:
-        assert await next_of(hints) is None
+        assert await heard(hints) is None
         second.end.set()
-        assert await next_of(hints) == "the end"
+        assert await heard(hints) == "the end"
     assert (first.running, second.running) == (0, 0)
 
 
@@ -223,6 +221,6 @@ async def test_merged_hints_fail_with_the_first():
         raise LookupError("no way")
 
     async with closing(merged(Hints().listen(), failing())) as hints:
-        assert await next_of(hints) is None
+        assert await heard(hints) is None
         with pytest.raises(LookupError, match="no way"):
-            await next_of(hints)
+            await heard(hints)

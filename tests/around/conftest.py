@@ -11,9 +11,18 @@ import pytest
 from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SQLiteSessionAdapter
 from aiohttp_spry_session.adapters.postgres import PostgresSessionAdapter
 from aiohttp_spry_session.adapters.redis import RedisSessionAdapter
+from aiohttp_spry_session.testing.contract import owners, scans
 
 MakeAdapter = Callable[[], SessionAdapter]
 MakeStore = Callable[[str], MakeAdapter]
+
+
+@pytest.fixture(autouse=True)
+def many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each change as many records as take every store a few steps; the stores themselves are tried with more."""
+    if request.node.get_closest_marker("long") is None:
+        for laws in (owners, scans):
+            monkeypatch.setattr(laws, "_MANY", 400)
 
 
 @pytest.fixture

@@ -51,7 +51,10 @@ class TwoSteps:
 
 
 LONG: dict[str, Any] = {"pytestmark": pytest.mark.long}
-"""What passes calls on does so on every store: in each change one store tells, and all of them in the long tests."""
+"""What passes calls on does so on every store: in each change one store tells, and all of them in the long tests.
+
+What is sealed is other bytes for the store: in each change an embedded store tells, and one with a server.
+"""
 
 
 def observed(adapter: SessionAdapter) -> SessionAdapter:
@@ -60,7 +63,7 @@ def observed(adapter: SessionAdapter) -> SessionAdapter:
 
 for kind in KINDS:
     for name, wrap in {"Wrapped": WrappingAdapter, "Sealed": sealed, "Hidden": hidden, "Observed": observed}.items():
-        often = kind == "memory" or name == "Sealed"
+        often = kind == "memory" or (name == "Sealed" and kind != "postgres")
         globals()[f"Test{name}{kind.capitalize()}"] = contract(wrap, kind, **({} if often else LONG))
 
 RING = [(kind, KINDS[number - 1]) for number, kind in enumerate(KINDS)]

@@ -82,6 +82,7 @@ def test_really_every_order_of_two(what: tuple[str, str], moves: tuple[bool, boo
     every_order(lambda choose: play(choose, what, moves), 20_000)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("what", TRIPLES, ids=map("-".join, TRIPLES))
 def test_orders_of_three(what: tuple[str, str, str]) -> None:
     """Random orders, in every mixture of the two steps of a deployment."""
@@ -142,6 +143,7 @@ BUGS: dict[str, Any] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_noticed(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the marks is needed: without one of them there is an order that breaks a law."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -44,6 +46,19 @@ async def send(device: SoftwareDevice, path: str, proof: str | None = None, **he
     return response
 
 
+@asynccontextmanager
+async def held_up(
+    store: WatchedAdapter, device: SoftwareDevice, path: str, proof: str
+) -> AsyncIterator[asyncio.Task[ClientResponse]]:
+    """Send a proof; what the block does comes between the endpoint's look and its write."""
+    barrier = Barrier(store, "update")
+    sending = asyncio.create_task(send(device, path, proof))
+    await barrier.reached.wait()
+    store.before = None
+    yield sending
+    barrier.go_on.set()
+
+
 def challenge_in(response: ClientResponse) -> str:
     header = response.headers["Secure-Session-Challenge"]
     assert header.endswith(f'";id="{BOUND}"')
@@ -61,6 +76,15 @@ def key_of(device: SoftwareDevice) -> SoftwareKey:
     assert device.session is not None
     assert device.session.key is not None
     return device.session.key
+
+
+async def with_proof(site: Site, path: str) -> tuple[SoftwareDevice, str]:
+    """A browser that has signed in, and the proof that an endpoint would accept of it."""
+    if path == REGISTER:
+        device, challenge = await offered(site)
+        return device, SoftwareKey().prove(challenge, registering=True)
+    device = await site.signed_in()
+    return device, key_of(device).prove(await challenged(device))
 
 
 async def test_a_registration_is_answered_with_instructions(make_site: MakeSite, store: WatchedAdapter) -> None:
@@ -190,8 +214,7 @@ async def test_a_refresh_costs_a_load_and_a_write(site: Site, store: WatchedAdap
 
 async def test_a_proof_is_good_once(site: Site) -> None:
     """(promise 2) Of one that is sent in parallel, one; and never again."""
-    device = await site.signed_in()
-    proof = key_of(device).prove(await challenged(device))
+    device, proof = await with_proof(site, REFRESH)
     responses = await asyncio.gather(*(send(device, REFRESH, proof) for _ in range(5)))
     assert sorted(response.status for response in responses) == [200, 403, 403, 403, 403]
     assert (await send(device, REFRESH, proof)).status == 403
@@ -244,12 +267,7 @@ async def test_a_refresh_while_a_registration_is_under_way(site: Site) -> None:
 @pytest.mark.parametrize("path", [REGISTER, REFRESH])
 async def test_a_store_that_fails(site: Site, store: WatchedAdapter, path: str, operation: str) -> None:
     """(promise 9) 503, and the same again works once the store does: a 4xx would end the device session."""
-    if path == REGISTER:
-        device, challenge = await offered(site)
-        proof = SoftwareKey().prove(challenge, registering=True)
-    else:
-        device = await site.signed_in()
-        proof = key_of(device).prove(await challenged(device))
+    device, proof = await with_proof(site, path)
     store.fail(operation)
     response = await send(device, path, proof)
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
@@ -260,12 +278,7 @@ async def test_a_store_that_fails(site: Site, store: WatchedAdapter, path: str, 
 @pytest.mark.parametrize("path", [REGISTER, REFRESH])
 async def test_an_identifier_that_was_rotated_away(site: Site, path: str) -> None:
     """(promise 9) 503: another response has the newer cookie, and the next attempt comes with it."""
-    if path == REGISTER:
-        device, challenge = await offered(site)
-        proof = SoftwareKey().prove(challenge, registering=True)
-    else:
-        device = await site.signed_in()
-        proof = key_of(device).prove(await challenged(device))
+    device, proof = await with_proof(site, path)
     async with device.steal() as late:
         await device.get("/do/rotate")
         headers = {**ID, "Secure-Session-Response": proof}
@@ -279,19 +292,9 @@ async def test_what_happens_between_look_and_write(
     site: Site, store: WatchedAdapter, path: str, meanwhile: str, status: int | None
 ) -> None:
     """(promise 3) A session that was rotated or ended meanwhile is not changed, nor brought back."""
-    if path == REGISTER:
-        device, challenge = await offered(site)
-        proof = SoftwareKey().prove(challenge, registering=True)
-    else:
-        device = await site.signed_in()
-        proof = key_of(device).prove(await challenged(device))
-    barrier = Barrier(store, "update")
-    sending = asyncio.create_task(send(device, path, proof))
-    await barrier.reached.wait()
-    store.before = None
-    async with device.steal() as other:
+    device, proof = await with_proof(site, path)
+    async with held_up(store, device, path, proof) as sending, device.steal() as other:
         await other.get(f"/do/{meanwhile}")
-    barrier.go_on.set()
     response = await sending
     if status is not None:
         assert response.status == status
@@ -304,15 +307,9 @@ async def test_what_happens_between_look_and_write(
 
 async def test_other_keys_are_untouched(site: Site, store: WatchedAdapter) -> None:
     """(promise 2) A value that is set while a proof is on its way stays, and the proof is accepted."""
-    device = await site.signed_in()
-    proof = key_of(device).prove(await challenged(device))
-    barrier = Barrier(store, "update")
-    sending = asyncio.create_task(send(device, REFRESH, proof))
-    await barrier.reached.wait()
-    store.before = None
-    async with device.steal() as other:
+    device, proof = await with_proof(site, REFRESH)
+    async with held_up(store, device, REFRESH, proof) as sending, device.steal() as other:
         await other.get("/write?n=1")
-    barrier.go_on.set()
     assert (await sending).status == 200
     assert await (await device.get("/read")).json() == {"n": 1}
 
@@ -456,21 +453,15 @@ async def test_a_binding_that_cannot_be_read(site: Site) -> None:
 
 async def test_a_binding_that_is_replaced_between_look_and_write(site: Site, store: WatchedAdapter) -> None:
     """The proof is for one that is not there any more: 503, and the browser tries again with what it has by then."""
-    device = await site.signed_in()
-    proof = key_of(device).prove(await challenged(device))
-    barrier = Barrier(store, "update")
-    sending = asyncio.create_task(send(device, REFRESH, proof))
-    await barrier.reached.wait()
-    store.before = None
-    await damage(site, device, None)
-    barrier.go_on.set()
+    device, proof = await with_proof(site, REFRESH)
+    async with held_up(store, device, REFRESH, proof) as sending:
+        await damage(site, device, None)
     assert (await sending).status == 503
 
 
 async def test_a_session_that_rotates_within_a_grace(site: Site) -> None:
     """The identifier before leads to it still, so that a refresh under way goes on."""
-    device = await site.signed_in()
-    proof = key_of(device).prove(await challenged(device))
+    device, proof = await with_proof(site, REFRESH)
     async with device.steal() as late:
         await device.get("/do/rotate_with_grace")
         response = await late.post(REFRESH, headers={**ID, "Secure-Session-Response": proof})

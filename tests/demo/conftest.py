@@ -24,7 +24,7 @@ CHEAP_HASH = (
     "NiUss+Ui7BmDduiM3yCR2oCf629FD+1j+oOf6rio8E4yoArduTZbaUcktcf17tRAoOWt7ELImbtHHfLOh/jVHA=="
 )
 
-SECONDS = 15.0
+SECONDS = 30.0
 """When to give up on what should have come; nothing waits for it to pass."""
 
 BROWSER = {

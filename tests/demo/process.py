@@ -55,4 +55,4 @@ class DemoProcess:
         how(process)
         assert process.stdout is not None
         process.stdout.close()
-        return process.wait(timeout=15)
+        return process.wait(timeout=30)

@@ -105,7 +105,7 @@ async def test_faulty_adapter() -> None:
             return super().hang(*args, **options)
 
     names: dict[str, Any] = {"FaultyAdapter": Told, "MemorySessionAdapter": MemorySessionAdapter}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         running = asyncio.ensure_future(run(example_of(FaultyAdapter), names))
         await asked.wait()
         loads: list[Awaitable[Any]] = [names["store"].load(HANDLE) for _ in range(3)]

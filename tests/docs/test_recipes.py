@@ -23,7 +23,7 @@ from aiohttp_spry_session.testing import start_session
 
 from .conftest import AT_ONCE, Load, blocks_of, opened
 
-SECONDS = 15.0
+SECONDS = 30.0
 """When to give up on what should have come; nothing waits for it to pass."""
 
 

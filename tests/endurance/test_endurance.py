@@ -19,6 +19,8 @@ from aiohttp_spry_session.testing import FakeClock
 from ..support import arrive, session_of
 from .footprint import Footprint, resident, traced
 
+pytestmark = pytest.mark.no_cover  # what it keeps counts as memory
+
 _AT_ONCE = 100
 _NOISE = 60_000
 """Bytes by which the caches of the interpreter and of SQLite vary from one look to the next, however long it runs."""
@@ -64,7 +66,7 @@ async def live_and_expire(manager: SessionManager, clock: FakeClock, sessions: i
     assert await manager.purge() == 0
     under_way = asyncio.all_tasks() - {asyncio.current_task()}
     if under_way:
-        await asyncio.wait(under_way, timeout=5)  # a checkpoint ends by itself; what does not is left behind
+        await asyncio.wait(under_way, timeout=30)  # a checkpoint ends by itself; what does not is left behind
 
 
 async def endure(manager: SessionManager, clock: FakeClock, *, rounds: int, sessions: int) -> None:
@@ -172,7 +174,7 @@ async def test_started_and_stopped_applications_leave_nothing(make_adapter: Make
         before = look()
         for _ in range(cycles):
             await live()
-        look().check(before, memory=2 * _NOISE)  # less than what twenty applications that stayed would take
+        look().check(before, memory=4 * _NOISE)  # less than what twenty applications that stayed would take
     assert not any(reference() for reference in gone), "stopped applications are still held"
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,22 +19,12 @@ from aiohttp_spry_session.testing import FakeClock
 from aiohttp_spry_session.testing.contract.base import opened, rotate
 from tests.servers.postgres import PostgresServer
 
+from ..support import heard, listening
 from .conftest import MakePostgres
 from .proxy import Proxy
 
 NOW = FakeClock()()
 RECORD = SessionRecord(b"data", 1, NOW, NOW + 1000)
-
-
-async def heard(hints: AsyncIterator[str | None]) -> str | None:
-    return await asyncio.wait_for(anext(hints, "the end"), 20)
-
-
-@asynccontextmanager
-async def listening(adapter: PostgresSessionAdapter) -> AsyncIterator[AsyncIterator[str | None]]:
-    async with closing(adapter.hints()) as hints:
-        assert await heard(hints) is None
-        yield hints
 
 
 @pytest.fixture
@@ -94,7 +82,7 @@ async def test_nobody_waits_for_a_lock_that_another_one_holds(
         async with listening(adapter) as hints:
             async with other.transaction():
                 await other.execute(f"NOTIFY {adapter._hints.channel}, 'no key'")
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     assert await adapter.destroy("a")
             assert await heard(hints) == "a"
     finally:
@@ -188,7 +176,7 @@ async def test_a_silent_server_is_left(
         listening(adapter) as hints,
     ):
         monkeypatch.setattr(asyncpg.Connection, "fetchval", watched)
-        await asyncio.wait_for(probed.wait(), 5)
+        await asyncio.wait_for(probed.wait(), 30)
         proxy.hang()
         waiting = asyncio.create_task(heard(hints))
         await asyncio.sleep(1)

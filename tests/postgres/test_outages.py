@@ -120,7 +120,7 @@ async def test_a_frozen_server_is_503_within_the_timeout(
         await asyncio.to_thread(postgres_server.pause)
         began = asyncio.get_running_loop().time()
         await load.until_refused(8)
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began < 7  # eight, one after the other, would take longer
         await asyncio.to_thread(postgres_server.resume)
 
     done = await load(client, freeze)

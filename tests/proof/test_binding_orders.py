@@ -30,6 +30,8 @@ from aiohttp_spry_session.testing.explorer.stage import Stage
 
 from ..minimal import MinimalAdapter
 
+pytestmark = pytest.mark.no_cover
+
 SECRET, KEY = bytes(32), ("ES256", b"{}")
 OTHERS = ["read", "set", "increment", "rolling", "rotate", "rotate with grace", "bind", "destroy", "revoke", "expiry"]
 STOLEN = ("set", "increment", "renew", "rolling", "rotate", "destroy", "destroy for good")

@@ -14,6 +14,8 @@ from aiohttp_spry_session.testing.explorer.gate import Scheduler
 
 from ..minimal import MinimalAdapter
 
+pytestmark = pytest.mark.no_cover
+
 NAMES = list(OPERATIONS)
 SINGLE = [name for name in NAMES if "," not in name and name not in ("destroy for good", "open socket")]
 PAIRS = list(combinations_with_replacement(NAMES, 2))

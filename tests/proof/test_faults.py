@@ -18,6 +18,8 @@ from aiohttp_spry_session.testing.explorer.operations import OPERATIONS, VALUES,
 from ..minimal import PlainAdapter
 from .site import OWNER, Case, Defaults, Reply, Site, Store
 
+pytestmark = pytest.mark.no_cover
+
 REQUESTS = [operation for operation in OPERATIONS.values() if operation.kind is Kind.REQUEST and not operation.counts]
 OUTSIDE = [operation for operation in OPERATIONS.values() if operation.outside]
 MakeSite = Callable[..., Site]

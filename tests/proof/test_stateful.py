@@ -29,6 +29,8 @@ from ..support import arrive, identifier_in, session_of
 from .model import Live, Model, Retired
 from .scripts import Final, Judge, Script
 
+pytestmark = pytest.mark.no_cover
+
 LIFE = 1200.0
 OWNERS = ["ann", "bob"]
 ADAPTERS: dict[str, Callable[[], SessionAdapter]] = {

@@ -113,7 +113,7 @@ async def test_an_adapter_closes_what_it_opened_and_opens_again(
     adapter = RedisSessionAdapter(redis_server.url + "?client_name=mine", prefix=prefix)
     for _ in range(2):
         await round_trip(adapter, clock, record(owner="ada"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while "mine" in {connection["name"] for connection in await client.client_list()}:
                 pass
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
@@ -20,20 +19,10 @@ from aiohttp_spry_session.testing.contract.base import opened, rotate
 from tests.servers.redis import RedisCluster as ClusterServers
 from tests.servers.redis import RedisServer
 
+from ..support import heard, listening
 from .proxy import LossyProxy
 
 MakeRecord = Callable[..., SessionRecord]
-
-
-async def heard(hints: AsyncIterator[str | None]) -> str | None:
-    return await asyncio.wait_for(anext(hints, "the end"), 20)
-
-
-@asynccontextmanager
-async def listening(adapter: RedisSessionAdapter) -> AsyncIterator[AsyncIterator[str | None]]:
-    async with closing(adapter.hints()) as hints:
-        assert await heard(hints) is None
-        yield hints
 
 
 async def test_only_what_ends_is_published(
@@ -53,7 +42,7 @@ async def test_only_what_ends_is_published(
         await adapter.destroy("c")
         told = []
         while len(told) < 3:
-            message = await listener.get_message(ignore_subscribe_messages=True, timeout=5)
+            message = await listener.get_message(ignore_subscribe_messages=True, timeout=20)
             if message is not None:
                 told.append(message["data"].decode())
         assert told == [f"{prefix}s:{handle}" for handle in "abc"]

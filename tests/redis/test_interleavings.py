@@ -82,14 +82,15 @@ async def in_every_order(adapter: RedisSessionAdapter, prepare: Prepare, check: 
 
 
 class Follower:
-    """Chooses as a schedule says, and the first one after its end."""
+    """Chooses as a schedule says, the last one where fewer wait than before, and the first one after its end."""
 
     def __init__(self, schedule: list[int]) -> None:
         self._rest = list(schedule)
         self._choices: Choices = []
 
     def choose(self, waiting: Sequence[str]) -> int:
-        self._choices.append((self._rest.pop(0) if self._rest else 0, len(waiting)))
+        choice = self._rest.pop(0) if self._rest else 0
+        self._choices.append((min(choice, len(waiting) - 1), len(waiting)))
         return self._choices[-1][0]
 
     def next_schedule(self) -> list[int] | None:

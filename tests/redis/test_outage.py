@@ -35,14 +35,14 @@ async def test_a_stopped_server(serve: Serve, redis_server: RedisServer) -> None
 
 async def test_a_hanging_server(serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """503 within the time limit; what hangs is carried out once at the most, and no connection stays in its way."""
-    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.3)
-    browser = await serve(redis_server.url, timeout=0.2)
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.6)
+    browser = await serve(redis_server.url, timeout=0.5)
     assert await get(browser, "/increment") == (200, "1")
     redis_server.pause()
     begin = asyncio.get_running_loop().time()
     answers = await asyncio.gather(*(get(browser, "/increment") for _ in range(5)))
     assert {status for status, _ in answers} == {503}
-    assert asyncio.get_running_loop().time() - begin < 1
+    assert asyncio.get_running_loop().time() - begin < 2  # one after the other they would take longer
     redis_server.resume()
     while (await get(browser, "/read"))[0] == 503:
         pass
@@ -54,12 +54,12 @@ async def test_a_silent_connection_is_given_up_in_time(
     redis_server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without any other time limit, an answer that does not come counts as lost, and does not hold up what follows."""
-    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.5)
     adapter = RedisSessionAdapter(redis_server.url, prefix=prefix)
     await adapter.open()
     redis_server.pause()
     hanging = asyncio.ensure_future(adapter.load("h"))
-    done, _ = await asyncio.wait([hanging], timeout=5)
+    done, _ = await asyncio.wait([hanging], timeout=30)
     redis_server.resume()
     assert done == {hanging}
     assert isinstance(hanging.exception(), TimeoutError)
@@ -72,8 +72,8 @@ async def test_a_server_that_hangs_over_a_write(
 ) -> None:
     """The write was sent and the answer never came: it counts once, or not at all, however often others try."""
     redis_server.must_be_own()
-    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.3)
-    browser = await serve(redis_server.url, timeout=0.2)
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.6)
+    browser = await serve(redis_server.url, timeout=0.5)
     await get(browser, "/increment")
     adapter = browser.app[ADAPTER]
     original = adapter.update
@@ -176,7 +176,7 @@ class Load:
     async def until(self, status: int, more: int) -> None:
         """Go on until so many more increments were answered so."""
         goal = self.total(status) + more
-        async with asyncio.timeout(10), self._answered:
+        async with asyncio.timeout(30), self._answered:
             await self._answered.wait_for(lambda: self.total(status) >= goal)
 
     async def stop(self) -> None:
@@ -204,8 +204,8 @@ async def test_an_outage_under_load(
     serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, client: Redis, how: str
 ) -> None:
     """Every answered increment counts, none counts twice, no session is half written, and nobody is logged out."""
-    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.3)
-    browser = await serve(redis_server.url, timeout=0.25)
+    monkeypatch.setattr(redis_connections, "ANSWER_SECONDS", 0.6)
+    browser = await serve(redis_server.url, timeout=0.5)
     jar = browser.session.cookie_jar
     identifiers = []
     for _ in range(8):

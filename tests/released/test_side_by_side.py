@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,6 @@ import pytest
 from aiohttp import ClientSession, DummyCookieJar
 
 import aiohttp_spry_session
-from tests.postgres.conftest import namespace  # noqa: F401 - a fixture
-from tests.redis.conftest import prefix  # noqa: F401 - a fixture
 
 HERE = Path(__file__).parent
 VERSIONS = {"1.0.0": HERE / "version_1_0.zip", aiohttp_spry_session.__version__: HERE.parents[1]}
@@ -25,36 +25,41 @@ OLD, NEW = VERSIONS
 Ask = Callable[..., Awaitable[Any]]
 
 
-@asynccontextmanager
-async def serving(package: Path, *store: str) -> AsyncIterator[int]:
+@contextmanager
+def serving(package: Path, *store: str) -> Iterator[int]:
     """Serve a site with a version of the package; give its port."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", str(HERE / "serve.py"), *store),
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(HERE / "serve.py"), *store],
         env={**os.environ, "PYTHONPATH": str(package)},
-        stdout=asyncio.subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
-    try:
-        assert process.stdout is not None
-        yield int(await process.stdout.readline())
-    finally:
-        process.terminate()
-        await process.wait()
+    with process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
-@pytest.fixture(params=["sqlite", "redis", "postgres"])
-async def ask(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Ask]:
-    """Ask a version for a path, as one browser, or with another cookie."""
-    need = request.getfixturevalue
+@pytest.fixture(scope="module", params=["sqlite", "redis", "postgres"])
+def ports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """Where each version serves the one store: for all tests here, each with a browser of its own."""
+    name = f"beside_{secrets.token_hex(4)}"
     if request.param == "sqlite":
-        store = ("sqlite", str(tmp_path / "sessions.db"))
+        store = ("sqlite", str(tmp_path_factory.mktemp(name) / "sessions.db"))
     elif request.param == "redis":
-        store = ("redis", need("redis_server").url, need("prefix"))
+        store = ("redis", request.getfixturevalue("_redis_server").url, f"{name}:")
     else:
-        store = ("postgres", need("postgres_server").dsn, need("namespace"))
-    async with AsyncExitStack() as stack:
-        ports = {name: await stack.enter_async_context(serving(where, *store)) for name, where in VERSIONS.items()}
-        http = await stack.enter_async_context(ClientSession(cookie_jar=DummyCookieJar()))
-        browser: dict[str, str] = {}
+        store = ("postgres", request.getfixturevalue("_postgres_server").dsn, name)
+    with ExitStack() as stack:
+        yield {version: stack.enter_context(serving(where, *store)) for version, where in VERSIONS.items()}
+
+
+@pytest.fixture
+async def ask(ports: dict[str, int]) -> AsyncIterator[Ask]:
+    """Ask a version for a path, as one browser, or with another cookie."""
+    browser: dict[str, str] = {}
+    async with ClientSession(cookie_jar=DummyCookieJar()) as http:
 
         async def ask(version: str, path: str, cookie: str | None = None) -> Any:
             presented = browser.get("sid") if cookie is None else cookie

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import os
-import random
+import secrets
 import shutil
 import signal
 import socket
@@ -20,7 +20,7 @@ import pytest
 __all__ = ["Server", "absent", "free_port"]
 
 _READY_SECONDS = 30.0
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 30.0
 
 HOST = "127.0.0.1"
 
@@ -39,7 +39,7 @@ def free_port() -> int:
     All are below the range for outgoing connections, so that nobody takes one by chance while its server is stopped.
     """
     for _ in range(1000):
-        port = random.randrange(10_000, 20_000)
+        port = 10_000 + secrets.randbelow(10_000)  # no seed of a test makes two workers take the same
         try:
             for candidate in (port, port + 10_000):
                 with socket.socket() as probe:

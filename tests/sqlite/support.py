@@ -25,7 +25,7 @@ def no_thread_left():
     yield
     for thread in set(threading.enumerate()) - before:
         if not thread.name.startswith("asyncio"):
-            thread.join(5)
+            thread.join(30)
             assert not thread.is_alive()
 
 

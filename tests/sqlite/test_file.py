@@ -363,7 +363,7 @@ async def test_a_cancelled_open_leaves_nothing(path):
             (outcome,) = await asyncio.gather(opening, return_exceptions=True)
             await adapter.close()
         assert outcome is None or isinstance(outcome, asyncio.CancelledError)
-        gc.collect()  # a database that nobody closed would be reported now
+    gc.collect()  # a database that nobody closed would be reported now
     async with opened(SQLiteSessionAdapter(path), FakeClock()) as adapter:
         assert await adapter.load("a") is None
 
@@ -376,7 +376,7 @@ async def test_an_open_that_is_cancelled_while_its_thread_connects_closes_what_i
 
     def connect_late(name):
         loop.call_soon_threadsafe(connecting.set)
-        assert may_connect.wait(10)
+        assert may_connect.wait(30)
         return connect(name)
 
     monkeypatch.setattr(sqlite_connection, "connect", connect_late)

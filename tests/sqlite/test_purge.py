@@ -160,7 +160,7 @@ async def test_a_purge_that_is_overtaken_by_closing_ends(path, clock, monkeypatc
 
     def purge_step(*arguments):
         loop.call_soon_threadsafe(begun.set)
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(30)
         return step_really(*arguments)
 
     monkeypatch.setattr(sqlite, "purge_step", purge_step)

@@ -26,7 +26,7 @@ async def test_a_thread_that_hangs_holds_one_batch(adapter, clock):
 
     def hang(database):
         loop.call_soon_threadsafe(hanging.set)
-        assert may_go_on.wait(10)
+        assert may_go_on.wait(30)
 
     stuck = asyncio.ensure_future(adapter._writer.perform(hang))
     await hanging.wait()

@@ -11,6 +11,9 @@ from aiohttp_spry_session.record import latest, retire
 
 BREAKS: dict[type[SessionAdapter], set[str]] = {}
 
+PAGE = 50
+"""How many records some of them look at, and no more."""
+
 
 def noticed_by(*tests: str) -> Callable[[type[SessionAdapter]], type[SessionAdapter]]:
     """Register a broken adapter with the tests that notice it."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from aiohttp_spry_session import MemorySessionAdapter
 from aiohttp_spry_session.record import latest
 
-from .broken import noticed_by
+from .broken import PAGE, noticed_by
 
 
 @noticed_by("renew_never_moves_the_end_earlier")
@@ -155,7 +155,7 @@ class PurgeDoesNothing(MemorySessionAdapter):
 @noticed_by("purge_deletes_many", "others_work_while_purge_runs")
 class PurgeStopsAfterAStep(MemorySessionAdapter):
     async def purge(self):
-        expired = [handle for handle, record in self._records.items() if record.is_expired(self.clock())][:500]
+        expired = [handle for handle, record in self._records.items() if record.is_expired(self.clock())][:PAGE]
         for handle in expired:
             await self.destroy(handle)
         return len(expired)

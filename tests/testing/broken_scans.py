@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp_spry_session import MemorySessionAdapter
 
-from .broken import noticed_by
+from .broken import PAGE, noticed_by
 from .broken_ghosts import Ghosts
 
 
@@ -17,7 +17,7 @@ class ScanStopsAfterAPage(MemorySessionAdapter):
         async for found in super().scan():
             yield found
             number += 1
-            if number == 500:
+            if number == PAGE:
                 return
 
 

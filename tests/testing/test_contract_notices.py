@@ -11,7 +11,7 @@ from aiohttp_spry_session import MemorySessionAdapter
 from aiohttp_spry_session.record import Successor, retire
 from aiohttp_spry_session.testing import AdapterContract, FakeClock
 from aiohttp_spry_session.testing.contract import hints as hint_laws
-from aiohttp_spry_session.testing.contract import moves
+from aiohttp_spry_session.testing.contract import moves, owners, scans
 from aiohttp_spry_session.testing.contract.base import a_record, opened
 
 from . import (  # noqa: F401 - add their adapters to BREAKS
@@ -24,7 +24,7 @@ from . import (  # noqa: F401 - add their adapters to BREAKS
     broken_scans,
     broken_values,
 )
-from .broken import BREAKS
+from .broken import BREAKS, PAGE
 from .broken_closed import OPERATIONS, needing, remembering
 from .broken_edges import ALLOWED
 from .broken_pairs import PAIRS
@@ -77,9 +77,11 @@ class WithoutPurge(InProcess):
 
 
 @pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    """What is not told is waited for."""
+def cheap(monkeypatch):
+    """What is not told is waited for. Of two long lists that differ, pytest shows the difference after a minute."""
     monkeypatch.setattr(hint_laws, "SECONDS", 0.5)
+    for laws in (owners, scans):
+        monkeypatch.setattr(laws, "_MANY", 2 * PAGE)
 
 
 TESTS = sorted(name for name in dir(AdapterContract) if name.startswith("test_"))

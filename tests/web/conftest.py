@@ -82,7 +82,7 @@ class Raw:
             for request in requests:
                 writer.write(request)
             await writer.drain()
-            return await asyncio.wait_for(reader.read(), 10)
+            return await asyncio.wait_for(reader.read(), 30)
         finally:
             writer.close()
             await writer.wait_closed()

@@ -20,7 +20,7 @@ from aiohttp_spry_session.testing import FakeClock
 
 from ..support import sending
 
-SECONDS = 5
+SECONDS = 30
 """What a test waits for comes at once; after so long it is not coming."""
 
 

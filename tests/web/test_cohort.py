@@ -96,7 +96,7 @@ async def wires(manager) -> AsyncIterator[Callable[[], Awaitable[list[str]]]]:
         ]
         for connection, text in zip(connections, presented, strict=True):
             connection.data_received(text.encode())
-        await asyncio.wait_for(sent.wait(), 10)
+        await asyncio.wait_for(sent.wait(), 30)
         return done
 
     yield ask
@@ -167,7 +167,7 @@ async def test_what_a_task_sets_in_the_turn_is_stored(visit, manager, told):
         session = get_session(request)
 
         async def late() -> None:
-            await asyncio.wait_for(told.began.wait(), 10)
+            await asyncio.wait_for(told.began.wait(), 30)
             await session.set("late", 1)
 
         tasks.append(asyncio.create_task(late()))

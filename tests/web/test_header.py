@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, DummyCookieJar, WSMsgType, web
+from aiohttp import DummyCookieJar, WSMsgType, web
 from msgspec.structs import replace
 
 from aiohttp_spry_session import (
@@ -20,95 +20,20 @@ from aiohttp_spry_session import (
     SessionManager,
     SessionRecord,
     get_session,
-    session_middleware,
     setup,
 )
 from aiohttp_spry_session.identifiers import generate_identifier, handle_of
-from aiohttp_spry_session.testing import FakeClock, FaultyAdapter
+from aiohttp_spry_session.testing import FakeClock
 
-from ..support import COOKIE, HEADER, Recorder, cookies_of
-from .handlers import ACTIONS, PATHS, write
-
-GIVEN_UP = 0.01
-"""Seconds until a handler gives a hanging store up."""
-
-
-class App:
-    """An app that keeps what the header says, and takes no cookies; or a browser that is not one."""
-
-    def __init__(self, client: Any, store: FaultyAdapter, inner: MemorySessionAdapter, manager: SessionManager) -> None:
-        self.client = client
-        self.store = store
-        self.inner = inner
-        self.manager = manager
-        self.holds = ""
-
-    async def ask(self, path: str, method: str = "GET", **headers: str) -> ClientResponse:
-        """Send a request; take over what the response says, and see that it is no cookie."""
-        headers = {HEADER: self.holds, **headers}
-        response = await self.client.request(method, path, headers=headers, allow_redirects=False)
-        await response.read()
-        assert "Set-Cookie" not in response.headers
-        (value,) = response.headers.getall(HEADER, [None])
-        if value is not None:
-            assert response.headers["Cache-Control"] == "no-store"
-            self.holds = value
-        return response
-
-    async def browse(self, path: str, identifier: str | None = None, **options: Any) -> ClientResponse:
-        """Send a browser's request, and see that the response has no header."""
-        headers = {} if identifier is None else {"Cookie": f"{COOKIE}={identifier}"}
-        response = await self.client.get(path, headers=headers, **options)
-        await response.read()
-        assert HEADER not in response.headers
-        return response
-
-    @property
-    def live(self) -> list[str]:
-        """The handles of all live records."""
-        return [handle for handle, record in self.inner._records.items() if not record.retired]
-
-    async def assert_settled(self) -> None:
-        """The next request reads the session; afterwards there is one record, and the one identifier leads to it."""
-        response = await self.ask("/read")
-        assert (response.status, await response.json()) == (200, {"n": 1})
-        assert self.live == [handle_of(self.holds)]
-        response = await self.ask("/read")
-        assert (await response.json(), HEADER in response.headers) == ({"n": 1}, False)
-
-
-async def give_up(request: web.Request) -> web.Response:
-    """Wait for no hanging store, and answer as if nothing were."""
-    session = get_session(request)
-    operation = session.bind("ada") if request.query.get("what") == "bind" else session.rotate()
-    try:
-        await asyncio.wait_for(operation, GIVEN_UP)
-    except TimeoutError:
-        return web.Response(text="given up")
-    return web.Response(text="done")
+from ..support import HEADER, Recorder, cookies_of
+from .handlers import ACTIONS, write
+from .holders import App, begin
 
 
 @pytest.fixture
-async def start(aiohttp_client: Any, clock: FakeClock) -> Callable[..., Any]:
+def start(aiohttp_client: Any, clock: FakeClock) -> Callable[..., Any]:
     """Serve the usual handlers to an app; its session holds ``n=1``, unless it has none."""
-
-    async def start(*, new: bool = False, inner: Any = None, alone: bool = False, **options: Any) -> App:
-        paths = options.pop("paths", {})
-        inner = MemorySessionAdapter() if inner is None else inner
-        store = FaultyAdapter(inner)
-        manager = SessionManager(store, clock=clock, header=HEADER, **options)
-        served = web.Application(middlewares=[session_middleware(manager)] if alone else [])
-        if not alone:
-            setup(served, manager)
-        for path, handler in {**PATHS, "give-up": give_up, **paths}.items():
-            served.router.add_route("*", f"/{path}", handler)
-        app = App(await aiohttp_client(served, cookie_jar=DummyCookieJar()), store, inner, manager)
-        if not new:
-            await app.ask("/write?n=1")
-            assert app.holds
-        return app
-
-    return start
+    return partial(begin, App, aiohttp_client, clock)
 
 
 # Who is asked, and who is answered.
@@ -419,55 +344,6 @@ async def test_identifier_is_in_no_log(start, caplog):
 # A rotation, or a start, of unknown outcome.
 
 
-@pytest.mark.parametrize("action", ["rotate", "bind", "rotate_with_grace"])
-@pytest.mark.parametrize("after", [False, True], ids=["not landed", "landed"])
-async def test_answer_is_lost(start, action, after):
-    """503 with ``old,new``; the next request knows which of them counts."""
-    app = await start()
-    old = app.holds
-    app.store.fail("rotate", after=after)
-    app.store.fail("load", at=2)  # what became of the old handle is not to be learnt either
-    response = await app.ask(f"/do/{action}")
-    assert (response.status, response.headers["Retry-After"]) == (503, "1")
-    assert re.fullmatch(re.escape(old) + r",[\w-]{43}", app.holds)
-    new = app.holds.partition(",")[2]
-    await app.assert_settled()
-    assert app.holds == (new if after else old)
-
-
-@pytest.mark.parametrize("what", ["rotate", "bind"])
-@pytest.mark.parametrize("after", [False, True], ids=["not landed", "landed"])
-@pytest.mark.parametrize("who", ["manager", "handler"])
-async def test_store_hangs(start, what, after, who):
-    """The same, where the manager's time limit or the handler's own cut a rotation short."""
-    app = await start(timeout=GIVEN_UP if who == "manager" else 5)
-    old = app.holds
-    app.store.hang("rotate", after=after)
-    response = await app.ask(f"/do/{what}" if who == "manager" else f"/give-up?what={what}")
-    assert response.status == (503 if who == "manager" else 200)
-    assert re.fullmatch(re.escape(old) + r",[\w-]{43}", app.holds)
-    await app.assert_settled()
-
-
-@pytest.mark.parametrize("after", [False, True], ids=["not landed", "landed"])
-async def test_answer_to_the_start_of_a_session_is_lost(start, after):
-    """503 with ``,new``, which counts where it landed; where not, it is no session until one is started."""
-    app = await start(new=True)
-    app.store.fail("create", after=after)
-    assert (await app.ask("/write?n=1")).status == 503
-    assert re.fullmatch(r",[\w-]{43}", app.holds)
-    doubtful = app.holds
-    if after:
-        await app.assert_settled()
-        assert app.holds == doubtful[1:]
-        return
-    assert await (await app.ask("/read")).json() == {}
-    assert app.holds == doubtful  # an empty header would replace what another request started meanwhile
-    await app.ask("/write?n=1")
-    assert app.holds not in doubtful
-    await app.assert_settled()
-
-
 @pytest.mark.parametrize("after", [False, True], ids=["not landed", "landed"])
 @pytest.mark.parametrize("logout", ["destroy", "destroy_for_good"])
 async def test_logout_while_a_start_is_in_doubt(start, after, logout):
@@ -485,19 +361,6 @@ async def test_logout_while_a_start_is_in_doubt(start, after, logout):
     assert await (await app.ask("/read")).json() == {}
 
 
-async def test_outage_goes_on(start):
-    """Both ways stay open until a request can settle it."""
-    app = await start()
-    app.store.fail("rotate", after=True)
-    app.store.fail("load", at=2, times=3)
-    await app.ask("/do/rotate")
-    held = app.holds
-    assert "," in held
-    response = await app.ask("/read")
-    assert (response.status, app.holds) == (503, held)
-    await app.assert_settled()
-
-
 async def test_settling_is_not_answered_where_the_store_fails_again(start):
     """It is settled, but whether the identifier is still the newest nobody can say: the client keeps both."""
     app = await start()
@@ -508,26 +371,6 @@ async def test_settling_is_not_answered_where_the_store_fails_again(start):
     app.store.fail("load", at=2)
     response = await app.ask("/read")
     assert (await response.json(), app.holds) == ({"n": 1}, held)
-    await app.assert_settled()
-
-
-async def test_identifier_that_nobody_can_check(start):
-    """The store fails just when a decided identifier is to be checked: it is sent as the one beside."""
-
-    async def slow(request: web.Request) -> web.Response:
-        session = get_session(request)
-        await (session.rotate() if "rotate" in request.query else session.increment("n"))
-        await asyncio.sleep(0)
-        app.store.fail("load", times=2)
-        return web.Response()
-
-    app = await start(new=True, paths={"slow": slow})
-    assert (await app.ask("/slow")).status == 200
-    assert re.fullmatch(r",[\w-]{43}", app.holds)
-    await app.assert_settled()
-    old = app.holds
-    assert (await app.ask("/slow?rotate=1")).status == 200
-    assert re.fullmatch(re.escape(old) + r",[\w-]{43}", app.holds)
     await app.assert_settled()
 
 
@@ -609,7 +452,6 @@ async def test_two_managers_with_one_header_in_a_sub_application(deep):
     manager, app, inner = SessionManager(header="X-Session"), web.Application(), web.Application()
     setup(app, manager)
     setup(inner, manager)  # one manager in both is fine
-    setup(inner, SessionManager(name="other", header="X-session"), key="other") if False else None
     other = web.Application()
     setup(other, SessionManager(name="other", header="X-session"), key="other")
     if deep:

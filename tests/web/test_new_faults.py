@@ -36,25 +36,15 @@ def slowly(pause: Pause, *actions: Callable[[Session], Awaitable[object]]):
     return handler
 
 
+@pytest.mark.parametrize("rolling", [False, True], ids=["renewal", "rolling"])
 @pytest.mark.parametrize("meanwhile", ["bind", "rotate"])
-async def test_renewal_before_a_commit_point_brings_no_dead_cookie(visit, manager, meanwhile):
-    """Renewed and committed before somebody signed in, answered after: the newer cookie stays."""
+async def test_renewal_before_a_commit_point_brings_no_dead_cookie(visit, make_manager, clock, meanwhile, rolling):
+    """Renewed, or past half of the lifetime, and committed before somebody signed in: the newer cookie stays."""
     pause = Pause()
-    slow = slowly(pause, lambda session: session.renew(), lambda session: session.increment("x"))
-    visitor = await visit(manager, slow=slow)
-    late = visitor.twin()
-    response = await pause.during(late.ask("/slow"), lambda: visitor.ask(f"/do/{meanwhile}"))
-    assert (response.status, identifier_in(response.headers)) == (200, None)
-    assert await (await visitor.ask("/read")).json() == {"n": 1, "x": 1}
-
-
-@pytest.mark.parametrize("meanwhile", ["bind", "rotate"])
-async def test_rolling_before_a_commit_point_brings_no_dead_cookie(visit, make_manager, clock, meanwhile):
-    """The same, where the manager renews past half of the lifetime by itself."""
-    pause = Pause()
-    manager = make_manager(rolling=True)
-    visitor = await visit(manager, slow=slowly(pause, lambda session: session.increment("x")))
-    clock.advance(HALF + 1)
+    actions = () if rolling else (lambda session: session.renew(),)
+    slow = slowly(pause, *actions, lambda session: session.increment("x"))
+    visitor = await visit(make_manager(rolling=rolling), slow=slow)
+    clock.advance(HALF + 1 if rolling else 0)
     late = visitor.twin()
     response = await pause.during(late.ask("/slow"), lambda: visitor.ask(f"/do/{meanwhile}"))
     assert (response.status, identifier_in(response.headers)) == (200, None)

@@ -239,7 +239,7 @@ async def test_receiver_that_uses_the_session_itself(visit, manager, signal: str
 
     visitor = await visit(manager, new=signal == "on_created", x=handler)
     getattr(manager, signal).append(receive)
-    response = await asyncio.wait_for(visitor.ask("/x"), 5)
+    response = await asyncio.wait_for(visitor.ask("/x"), 30)
     assert response.status == 200
     assert told == [signal.removeprefix("on_")]
 

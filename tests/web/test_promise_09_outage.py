@@ -93,7 +93,7 @@ async def test_failing_write_is_503_and_changes_nothing(serve, manager, store, c
 
 async def test_hanging_store_is_503(serve, make_manager, store):
     """A store that does not answer is given up on after the time-out."""
-    client = await serve(make_manager(timeout=0.02), **PATHS)
+    client = await serve(make_manager(timeout=0.2), **PATHS)
     identifier = identifier_in((await client.get("/write")).headers)
 
     async def hang(operation: str) -> None:

@@ -237,7 +237,7 @@ async def test_background_purge(monkeypatch, clock, caplog):
         assert len(inner) == 1
         store.before, store.after = before, after
         clock.advance(3600)
-        await asyncio.wait_for(purged.wait(), 5)
+        await asyncio.wait_for(purged.wait(), 30)
     assert failed.is_set()
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "aiohttp_spry_session"]
     assert warning == "purging expired sessions failed, to be tried again: session store: purge: failed (OSError)"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -141,8 +143,8 @@ async def test_an_actor_alone_has_eight_turns():
         await Scheduler(first).run({"a": lambda: turns(8)})
 
 
-async def test_every_step_of_another_gives_time_anew():
-    """The eight turns count from the last time that anybody came to the gate."""
+async def choices_of(passing_by: Callable[[], Awaitable[Any]] | None = None, **slowness: int) -> list[list[str]]:
+    """Who waits at the gate at each choice, of actors that take so many turns there, and of ``a`` that passes by."""
     choices: list[list[str]] = []
 
     def choose(waiting: Sequence[str]) -> int:
@@ -151,12 +153,18 @@ async def test_every_step_of_another_gives_time_anew():
 
     scheduler = Scheduler(choose)
 
-    async def act(name: str, slowness: int) -> None:
-        await turns(slowness)
+    async def act(name: str) -> None:
+        await turns(slowness[name])
         await scheduler.pass_gate(name, nothing)
 
-    await scheduler.run({"a": lambda: act("a", 9), "b": lambda: act("b", 14), "c": lambda: act("c", 4)})
-    assert choices == [["a", "b", "c"], ["b", "c"], ["c"]]
+    actors: dict[str, Callable[[], Awaitable[Any]]] = {} if passing_by is None else {"a": passing_by}
+    await scheduler.run({**actors, **{name: partial(act, name) for name in slowness}})
+    return choices
+
+
+async def test_every_step_of_another_gives_time_anew():
+    """The eight turns count from the last time that anybody came to the gate."""
+    assert await choices_of(a=9, b=14, c=4) == [["a", "b", "c"], ["b", "c"], ["c"]]
 
 
 async def test_the_end_of_another_gives_time_anew():
@@ -205,20 +213,7 @@ async def test_what_the_actors_return():
 
 async def test_an_arrival_and_an_end_in_one_turn_give_time_anew():
     """One does not make up for the other."""
-    choices: list[list[str]] = []
-
-    def choose(waiting: Sequence[str]) -> int:
-        choices.append(list(waiting))
-        return 0
-
-    scheduler = Scheduler(choose)
-
-    async def act(name: str, slowness: int) -> None:
-        await turns(slowness)
-        await scheduler.pass_gate(name, nothing)
-
-    await scheduler.run({"a": lambda: turns(4), "b": lambda: act("b", 4), "c": lambda: act("c", 10)})
-    assert choices == [["b", "c"], ["c"]]
+    assert await choices_of(lambda: turns(4), b=4, c=10) == [["b", "c"], ["c"]]
 
 
 async def test_a_schedule_may_be_cancelled():

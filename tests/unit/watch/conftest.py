@@ -48,7 +48,7 @@ class Site:
 
     async def settled(self):
         """Wait until nothing is left of what watched."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110 - what is waited for is that there is nothing
                 await asyncio.sleep(0)
         assert len(self.watcher) == 0
