@@ -44,8 +44,9 @@ async def test_a_hanging_server(serve: Serve, redis_server: RedisServer, monkeyp
     assert {status for status, _ in answers} == {503}
     assert asyncio.get_running_loop().time() - begin < 2  # one after the other they would take longer
     redis_server.resume()
-    while (await get(browser, "/read"))[0] == 503:
-        pass
+    async with asyncio.timeout(30):
+        while (await get(browser, "/read"))[0] == 503:
+            pass
     assert (await seen(browser))["n"] == 1, "the reads hung, so nothing was written"
     assert await get(browser, "/increment") == (200, "2")
 
@@ -86,8 +87,9 @@ async def test_a_server_that_hangs_over_a_write(
     assert (await get(browser, "/increment"))[0] == 503
     monkeypatch.setattr(adapter, "update", original)
     redis_server.resume()
-    while (answer := await get(browser, "/increment"))[0] == 503:
-        pass
+    async with asyncio.timeout(30):
+        while (answer := await get(browser, "/increment"))[0] == 503:
+            pass
     assert answer[1] in ("2", "3")
     assert await seen(browser) == {"new": False, "n": int(answer[1])}
 
