@@ -99,13 +99,11 @@ class Trails:
             if record is None:
                 break
             if record.retired:
-                successor = successor_of(record)
-                if successor is None:
-                    break  # no rotation's: a mark of another kind stays, whoever asks for its end
                 passed.append(handle)
-                if not successor.handle:
+                successor = successor_of(record)
+                if successor is not None and not successor.handle:
                     fence = Ended(handle, successor.owner)  # of an earlier attempt, which was cut short
-                handle = successor.handle
+                handle = "" if successor is None else successor.handle
             elif created_at is not None and record.created_at != created_at:
                 return None
             elif await self._store.update(handle, _fence(record, self._clock())):
