@@ -36,8 +36,11 @@ the session once more."""
 
 
 def claim_of(value: str) -> str:
-    """Return the name of a cookie's claim. No identifier leads there: none has a NUL in it."""
-    return sha256(b"arrival\0" + value.encode()).hexdigest()
+    """Return the name of a cookie's claim.
+
+    It has a space, as no handle has: so no identifier leads there, and who has the cookie has no claim revoked.
+    """
+    return f"arrival {sha256(value.encode()).hexdigest()}"
 
 
 def identifier_of(value: str, salt: bytes = b"") -> str:

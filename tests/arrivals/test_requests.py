@@ -292,6 +292,19 @@ async def test_revoke_all_beside_an_arrival(site: Site, store: WatchedAdapter, m
     assert await browser.values(f"{OLD}={old}") == {}
 
 
+async def test_revoke_beside_what_is_left_of_an_arrival(
+    site: Site, store: WatchedAdapter, manager: SessionManager, kind: str
+) -> None:
+    """Whoever has an old cookie can name its claim, and may find somebody who revokes what they name."""
+    browser = await site.new(manager)
+    old = (await site.old()).strip('"')
+    ours = new_cookie(await browser.ask(**{OLD: old}))
+    await browser.send("/do/destroy", f"SPRY_SESSION_ID={ours}")
+    assert not await manager.revoke(claim_of(old))
+    assert await store.load(claim_of(old)) is not None
+    assert await browser.values(f"{OLD}={old}") == {}
+
+
 async def test_an_end_that_was_cut_short(site: Site, store: WatchedAdapter, manager: SessionManager) -> None:
     """An open claim that somebody was about to end is nobody's, as long as what ends it is there."""
     recorder = Recorder(manager)
