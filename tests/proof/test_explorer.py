@@ -32,6 +32,8 @@ SETTINGS = [
     pytest.param({"skew": 2.0}, id="two seconds ahead"),
     pytest.param({"skew": -2.0}, id="two seconds behind"),
 ]
+HOW_MANY = [pytest.param(12, 4, id="some"), pytest.param(80, 20, id="many", marks=pytest.mark.long)]
+"""Orders of each pair: those that come first, and others at random."""
 
 
 def can_be_explored(adapter: type[SessionAdapter], *names: str) -> bool:
@@ -56,24 +58,26 @@ async def test_open_sockets(processes: int) -> None:
         await explorer.sample("open socket", other, orders=10)
 
 
+@pytest.mark.parametrize(("limit", "orders"), HOW_MANY)
 @pytest.mark.parametrize("first", LATER)
-async def test_headers_that_leave_late(first: str) -> None:
+async def test_headers_that_leave_late(first: str, limit: int, orders: int) -> None:
     """Whatever comes between the handler's end and its headers, no dead identifier replaces a live one."""
     explorer = Explorer(MemorySessionAdapter())
     for second in NAMES:
-        assert await explorer.explore(first, second, limit=40)
-        await explorer.sample(first, second, orders=10)
+        assert await explorer.explore(first, second, limit=limit)
+        await explorer.sample(first, second, orders=orders)
 
 
+@pytest.mark.parametrize(("limit", "orders"), HOW_MANY)
 @pytest.mark.parametrize("adapter", [MemorySessionAdapter, MinimalAdapter])
 @pytest.mark.parametrize("first", LOST)
-async def test_lost_answers(first: str, adapter: type[SessionAdapter]) -> None:
+async def test_lost_answers(first: str, adapter: type[SessionAdapter], limit: int, orders: int) -> None:
     """Whoever's rotation has an outcome that nobody knows is logged in at the next request, in one session."""
     explorer = Explorer(adapter())
     for second in NAMES:
         if can_be_explored(adapter, first, second):
-            assert await explorer.explore(first, second, limit=40)
-            await explorer.sample(first, second, orders=10)
+            assert await explorer.explore(first, second, limit=limit)
+            await explorer.sample(first, second, orders=orders)
 
 
 @pytest.mark.parametrize("settings", [{}, {"processes": 2, "skew": 2.0}, {"max_sessions": 1}, {"max_sessions": 2}])
