@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from ..exceptions import ConflictError
 from ..record import SessionRecord, Successor, retire, successor_of
+from .turns import Turns
 
 __all__ = ["MAX_ATTEMPTS", "Ended", "Trails"]
 
@@ -27,6 +29,8 @@ class Ended(NamedTuple):
 
 
 class _Store(Protocol):
+    @property
+    def turns(self) -> Turns: ...
     def load(self, handle: str, /) -> Awaitable[SessionRecord | None]: ...
     def update(self, handle: str, record: SessionRecord, /) -> Awaitable[bool]: ...
     def destroy(self, handle: str, /) -> Awaitable[bool]: ...
@@ -95,7 +99,15 @@ class Trails:
         fence: Ended | None = None
         attempts = 0
         while handle and handle not in passed:
-            record, known = await self._store.load(handle) if known is None else known, None
+            # Who lost a race takes turns with this process's commits: one that rotates again and again could win each.
+            async with self._store.turns.take(handle) if attempts else nullcontext():
+                record, known = await self._store.load(handle) if known is None else known, None
+                fenced = (
+                    record is not None
+                    and not record.retired
+                    and created_at in (None, record.created_at)
+                    and await self._store.update(handle, _fence(record, self._clock()))
+                )
             if record is None:
                 break
             if record.retired:
@@ -104,12 +116,12 @@ class Trails:
                 if successor is not None and not successor.handle:
                     fence = Ended(handle, successor.owner)  # of an earlier attempt, which was cut short
                 handle = "" if successor is None else successor.handle
-            elif created_at is not None and record.created_at != created_at:
-                return None
-            elif await self._store.update(handle, _fence(record, self._clock())):
+            elif fenced:
                 passed.append(handle)
                 fence = Ended(handle, record.owner)
                 break
+            elif created_at not in (None, record.created_at):
+                return None
             else:
                 attempts += 1
                 if attempts == MAX_ATTEMPTS:

@@ -289,6 +289,24 @@ async def test_end_that_never_gets_through(adapter, trails, monkeypatch):
     assert await adapter.inner.load("a") == RECORD
 
 
+async def test_end_of_one_that_wins_every_race(adapter, guard, trails):
+    """Rotated at each attempt, by requests of this process: they wait for the end that has lost once."""
+    handles = iter("bcdefgh")
+    original = adapter.update
+
+    async def update(handle: str, record: SessionRecord) -> bool:
+        if handle not in guard.turns:
+            new = next(handles)
+            moved = replace(RECORD, version=record.version)
+            assert await adapter.inner.rotate(handle, new, moved, retire(moved, new, now=100.0))
+        return await original(handle, record)
+
+    adapter.update = update
+    assert await trails.end("a") == Ended("b", "user")
+    assert [await adapter.inner.load(handle) for handle in "abc"] == [None] * 3
+    assert "b" not in guard.turns
+
+
 async def test_an_answer_that_takes_a_while(adapter, guard):
     """It is waited for, without asking again and again."""
     answer = asyncio.get_running_loop().create_future()
