@@ -16,6 +16,7 @@ from aiohttp_spry_session import MemorySessionAdapter, SessionAdapter, SessionRe
 from aiohttp_spry_session.adapters.migrating import MigratingAdapter
 from aiohttp_spry_session.adapters.wrapping import WrappingAdapter
 from aiohttp_spry_session.record import retire, successor_of
+from aiohttp_spry_session.store.guard import GuardedStore
 from aiohttp_spry_session.store.trails import Trails
 from aiohttp_spry_session.testing import FakeClock
 
@@ -145,7 +146,8 @@ class Actor:
 
     async def _logout(self) -> bool:
         """End it as the manager does; whether this one is to tell."""
-        return await Trails(self._store, self._world.clock).end(HANDLE) is not None
+        store = GuardedStore(self._store, self._world.clock, None)
+        return await Trails(store, self._world.clock).end(HANDLE) is not None
 
     async def _destroy(self) -> bool:
         return await self._store.destroy(HANDLE)
