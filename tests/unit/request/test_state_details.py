@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from aiohttp_spry_session.codec import unpack_session
 from aiohttp_spry_session.identifiers import handle_of
-from aiohttp_spry_session.request.plan import next_move, start, touch
+from aiohttp_spry_session.request.plan import amended, next_move, start, touch
 from aiohttp_spry_session.request.state import SessionState
 from aiohttp_spry_session.request.status import ABSENT, RETIRED, LostError, Status
 
-from .machines import LIVE_RECORD, NOW, OLD, OTHER, RETIRED_RECORD, fresh, machine, sighting
+from .machines import LIFE, LIVE_RECORD, NOW, OLD, OTHER, RETIRED_RECORD, fresh, machine, sighting
 
 
 def test_what_is_missing() -> None:
@@ -147,6 +149,24 @@ def test_touching_changes_nothing_but_the_version() -> None:
     with pytest.raises(LostError) as caught:
         touch(state, NOW, [handle_of(OLD)])
     assert caught.value.reason == "rotated"
+
+
+def test_facts_that_are_amended() -> None:
+    """Made of the newest ones, and stored with what this request sees, in the same record otherwise."""
+    state = machine(Status.LIVE)
+    state.put("m", b"2")
+    step = amended(state, NOW, lambda facts: replace(facts, level="password"))
+    assert (step.handle, step.values, step.sent, step.extension) == (
+        handle_of(OLD),
+        {"n": b"1", "m": b"2"},
+        state.view.sent(),
+        None,
+    )
+    assert unpack_session(step.record.payload, step.record.created_at)[:2] == (step.values, step.facts)
+    assert step.facts.level == "password"
+    assert replace(step.record, payload=b"") == replace(LIVE_RECORD, payload=b"", version=LIVE_RECORD.version + 1)
+    with pytest.raises(LostError):
+        amended(state, NOW + LIFE, lambda facts: facts)
 
 
 def test_a_rotation_has_no_grace_unless_it_is_given_one() -> None:
