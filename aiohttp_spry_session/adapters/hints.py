@@ -95,14 +95,17 @@ class Hints:
 
 
 class _Listener:
-    __slots__ = ("_has_ended", "_hints", "_waiting")
+    __slots__ = ("_has_begun", "_has_ended", "_hints", "_waiting")
 
     def __init__(self) -> None:
         self._hints: dict[str | None, None] = {}
         self._waiting = asyncio.Event()
-        self._has_ended = False
+        self._has_begun = self._has_ended = False
 
     def put(self, hint: str | None) -> None:
+        if hint is not None and not self._has_begun:
+            return  # ``None`` comes first, and then whoever listens looks at everything
+        self._has_begun = True
         if len(self._hints) >= _MOST:
             self._hints, hint = {}, None
         self._hints[hint] = None

@@ -98,6 +98,26 @@ async def test_a_source_runs_while_anybody_listens():
     assert source.running == 0
 
 
+async def test_what_is_told_before_all_is_listened_to_comes_with_everything():
+    """``None`` first: a late word of what ended before, on a way that is only being made, is in it."""
+    made = asyncio.Event()
+
+    async def run() -> None:
+        hints.tell("before")
+        await made.wait()
+        hints.connected()
+        hints.tell("after")
+        await asyncio.Event().wait()
+
+    hints = Hints(run)
+    async with closing(hints.listen()) as listener:
+        first = asyncio.ensure_future(heard(listener))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        made.set()
+        assert [await first, await heard(listener)] == [None, "after"]
+
+
 async def test_a_source_that_returns_is_barred():
     """Every iterator ends, and later ones at once, until it is closed."""
     source = Source()
