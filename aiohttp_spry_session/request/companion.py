@@ -59,5 +59,5 @@ class Newcomer(Protocol[S]):
         ...
 
     def leaving(self, state: S, headers: MutableMapping[str, str]) -> None:
-        """At the headers, before the cookie is written into them, and whether it is."""
+        """At the headers, before the cookie is written into them, and also where none will be."""
         ...
