@@ -59,7 +59,8 @@ class Visitors:
     def __call__(self, request: web.Request) -> Visitor | None:
         """Return what is asked of one request; ``None`` where no old cookie came along."""
         headers = request.headers.getall(hdrs.COOKIE, ())
-        return Visitor(self, headers) if any(read_cookie(headers, cookie.name) for cookie in self.cookies) else None
+        found = {cookie: values for cookie in self.cookies if (values := read_cookie(headers, cookie.name))}
+        return Visitor(self, found) if found else None
 
     async def find(self, source: Source, value: str, now: float) -> OldSession | None:
         """Ask an old storage; ``AdapterError`` where it fails or hangs (promise 9)."""
@@ -89,11 +90,14 @@ class Visitors:
 
 
 class Visitor:
-    """The client of one request that sent old cookies."""
+    """The client of one request that sent old cookies.
 
-    def __init__(self, visitors: Visitors, headers: Sequence[str]) -> None:
+    :param found: their values, by the cookies that it sent.
+    """
+
+    def __init__(self, visitors: Visitors, found: Mapping[CookieWriter, Sequence[str]]) -> None:
         self._visitors = visitors
-        self._headers = headers
+        self._found = found
 
     async def identify(self, state: SessionState, store: Records, clock: Callable[[], float]) -> Sequence[str]:
         """Let the sessions arrive that the old cookies stand for, unless they have already; return their identifiers.
@@ -124,15 +128,14 @@ class Visitor:
         if not state.used and not state.is_new and _is_for_caches(headers):
             state.cookie.keep_all()
         if state.cookie.action is not KEEP:
-            for cookie in self._visitors.cookies:
-                if read_cookie(self._headers, cookie.name):
-                    cookie.remove(headers)  # type: ignore[arg-type]
+            for cookie in self._found:
+                cookie.remove(headers)  # type: ignore[arg-type]
 
     def _values(self) -> Iterator[tuple[str, list[Source]]]:
         """Return the values of old cookies, each with the storages that may know it."""
-        for cookie in self._visitors.cookies:
+        for cookie, found in self._found.items():
             sources = [source for source in self._visitors.sources if source.cookie_name == cookie.name]
-            for value in map(_unquoted, read_cookie(self._headers, cookie.name)):
+            for value in map(_unquoted, found):
                 if value and _is_text(value):
                     yield value, sources
 
